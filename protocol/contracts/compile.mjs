@@ -1,0 +1,120 @@
+// Compiles src/*.sol with the npm build of the Solidity compiler.
+//
+//   node compile.mjs           write artifacts/<Name>.json
+//   node compile.mjs --check   fail when an artifact differs from a fresh compile
+//
+// An artifact is {"abi", "bytecode", "contractName", "deployedBytecode"} with sorted keys and a trailing newline.
+// Output depends on the sources, the compiler version and the settings below, and on nothing else.
+import fs from "node:fs";
+import { createRequire } from "node:module";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+
+const ROOT = path.dirname(fileURLToPath(import.meta.url));
+const SOURCES = path.join(ROOT, "src");
+const ARTIFACTS = path.join(ROOT, "artifacts");
+/** Largest runtime code an account may hold, in bytes (EIP-170). */
+const CODE_LIMIT = 24_576;
+/** Must agree with foundry.toml, so that the tests run the code that is shipped. */
+const SETTINGS = {
+  evmVersion: "cancun",
+  metadata: { bytecodeHash: "none" },
+  optimizer: { enabled: true, runs: 1_000_000 },
+  outputSelection: { "*": { "*": ["abi", "evm.bytecode.object", "evm.deployedBytecode.object"] } },
+};
+/**
+ * Solidity reserves the word `view`, the header's EIP-712 type does not. The ABI carries the name of the type,
+ * so that clients derive the right type string from it. Names are no part of a selector.
+ */
+const ABI_NAMES = { view_: "view" };
+
+function fail(message) {
+  console.error(`compile.mjs: ${message}`);
+  process.exit(1);
+}
+
+function loadCompiler() {
+  try {
+    return createRequire(import.meta.url)("solc");
+  } catch {
+    return fail("the compiler is not installed; run `npm install --no-save --no-package-lock` in this folder");
+  }
+}
+
+function compile() {
+  const solc = loadCompiler();
+  const sources = {};
+  for (const file of fs.readdirSync(SOURCES).filter((name) => name.endsWith(".sol")).sort()) {
+    sources[`src/${file}`] = { content: fs.readFileSync(path.join(SOURCES, file), "utf8") };
+  }
+  const resolve = (name) => {
+    const file = path.join(ROOT, "node_modules", name);
+    return fs.existsSync(file)
+      ? { contents: fs.readFileSync(file, "utf8") }
+      : { error: `${name} not found in node_modules` };
+  };
+  const input = JSON.stringify({ language: "Solidity", settings: SETTINGS, sources });
+  const output = JSON.parse(solc.compile(input, { import: resolve }));
+  const problems = (output.errors ?? []).filter(
+    (e) => e.severity === "error" || e.sourceLocation?.file.startsWith("src/"),
+  );
+  if (problems.length > 0) fail(`the sources do not compile cleanly\n${problems.map((e) => e.formattedMessage).join("\n")}`);
+  return output.contracts;
+}
+
+/** Keys in order, at every depth; `view_` gets its public name. */
+function canonical(value) {
+  if (Array.isArray(value)) return value.map(canonical);
+  if (value === null || typeof value !== "object") return value;
+  const sorted = {};
+  for (const key of Object.keys(value).sort()) {
+    const rename = key === "name" && typeof value[key] === "string" && Object.hasOwn(ABI_NAMES, value[key]);
+    sorted[key] = rename ? ABI_NAMES[value[key]] : canonical(value[key]);
+  }
+  return sorted;
+}
+
+/** Contracts by name: those that share their name with the file and have code and functions (so no interface or library). */
+function artifacts(contracts) {
+  const result = new Map();
+  for (const file of Object.keys(contracts).filter((name) => name.startsWith("src/")).sort()) {
+    const name = path.basename(file, ".sol");
+    const contract = contracts[file][name];
+    if (!contract?.abi.some((entry) => entry.type === "function") || contract.evm.bytecode.object === "") continue;
+    const size = contract.evm.deployedBytecode.object.length / 2;
+    if (size > CODE_LIMIT) fail(`${name} is ${size} bytes, the limit is ${CODE_LIMIT}`);
+    const artifact = canonical({
+      abi: contract.abi,
+      bytecode: `0x${contract.evm.bytecode.object}`,
+      contractName: name,
+      deployedBytecode: `0x${contract.evm.deployedBytecode.object}`,
+    });
+    result.set(`${name}.json`, { size, text: `${JSON.stringify(artifact)}\n` });
+  }
+  return result;
+}
+
+const fresh = artifacts(compile());
+const present = fs.existsSync(ARTIFACTS) ? fs.readdirSync(ARTIFACTS).filter((name) => name.endsWith(".json")) : [];
+const orphans = present.filter((name) => !fresh.has(name));
+
+if (process.argv.includes("--check")) {
+  const stale = [...fresh.keys()].filter((name) => {
+    const file = path.join(ARTIFACTS, name);
+    return !fs.existsSync(file) || fs.readFileSync(file, "utf8") !== fresh.get(name).text;
+  });
+  if (stale.length + orphans.length > 0) {
+    fail(
+      `artifacts do not match the sources: ${[...stale, ...orphans].join(", ")}; ` +
+        "run `node compile.mjs` and commit the result",
+    );
+  }
+  console.log(`${fresh.size} artifacts match the sources`);
+} else {
+  fs.mkdirSync(ARTIFACTS, { recursive: true });
+  for (const name of orphans) fs.unlinkSync(path.join(ARTIFACTS, name));
+  for (const [name, { size, text }] of fresh) {
+    fs.writeFileSync(path.join(ARTIFACTS, name), text);
+    console.log(`${name.padEnd(26)} ${size} bytes of runtime code`);
+  }
+}

@@ -1,0 +1,377 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity =0.8.37;
+
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
+import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
+
+import {ExactTransfer} from "./ExactTransfer.sol";
+import {IAnchorView} from "./IWiring.sol";
+import {PositionalMerkle} from "./PositionalMerkle.sol";
+
+/// @title Accounts, their node keys and their stake
+/// @notice An EVM account names the Ed25519 key of its node, the key others seal messages to, the address it is paid
+///         at, its roles and its stake. Leaving takes `unbondSeconds`; a labeler's proven losses are burned on exit.
+/// @dev Knows no tasks and judges no Ed25519 signature: nodes refuse an account whose binding does not verify.
+///      Invariant: the token balance is at least the sum of all stakes. There is no owner.
+contract Registry is ReentrancyGuardTransient {
+    using SafeERC20 for IERC20;
+    using ExactTransfer for IERC20;
+
+    /// @notice One account. `stake` and `burned` are token base units, `readyAt` is a Unix time in seconds.
+    struct Account {
+        /// Ed25519 public key of the node; zero when not registered.
+        bytes32 nodeKey;
+        /// X25519 public key for sealed messages.
+        bytes32 sealKey;
+        /// Where this account wants to be paid.
+        address payee;
+        /// Bit set of ROLE_*.
+        uint8 roles;
+        /// When an unbonding account may withdraw; zero while it is active.
+        uint64 readyAt;
+        /// Locked tokens.
+        uint128 stake;
+        /// Losses burned so far, over all registrations of this account.
+        uint128 burned;
+        /// How often this account has registered; the next binding must sign this number.
+        uint64 nonce;
+        /// Position in the validator list plus one; zero when not in it.
+        uint32 validatorSlot;
+    }
+
+    /// @notice A leaf of a lane's loss tree with its proof. `account` zero stands for a padding leaf.
+    struct LossLeaf {
+        address account;
+        uint128 lossTotal;
+        uint256 index;
+        bytes32[] proof;
+    }
+
+    /// @notice Role bit: publishes tasks.
+    uint8 public constant ROLE_CLIENT = 1;
+    /// @notice Role bit: labels items.
+    uint8 public constant ROLE_LABELER = 2;
+    /// @notice Role bit: may be drawn into committees.
+    uint8 public constant ROLE_VALIDATOR = 4;
+    /// @notice Most validators at one time, in accounts; keeps a draw within one block and its snapshot within one blob.
+    uint256 public constant MAX_VALIDATORS = 600;
+    /// @notice A validator's weight in draws is capped at this many minimum stakes.
+    uint256 public constant STAKE_CAP_FACTOR = 4;
+    /// @notice Where burned losses go: an address nobody holds a key for.
+    address public constant BURN_ADDRESS = 0x000000000000000000000000000000000000dEaD;
+
+    uint8 private constant ALL_ROLES = ROLE_CLIENT | ROLE_LABELER | ROLE_VALIDATOR;
+    /// @dev Length of an Ed25519 signature in bytes.
+    uint256 private constant BINDING_BYTES = 64;
+
+    /// @notice The token stakes are held in.
+    IERC20 public immutable token;
+    /// @notice The EpochAnchor whose loss roots bind withdrawals.
+    address public immutable anchor;
+    /// @notice Least stake of a validator, in token base units.
+    uint128 public immutable minValidatorStake;
+    /// @notice Least stake of a labeler, in token base units.
+    uint128 public immutable minLabelerBond;
+    /// @notice Seconds between `requestUnbond` and `withdraw`.
+    uint64 public immutable unbondSeconds;
+
+    mapping(address account => Account) private _accounts;
+    mapping(bytes32 nodeKey => address account) private _accountOfNodeKey;
+    address[] private _validators;
+
+    /// @notice An account registered. `binding` is the node key's signature over (chain id, registry, account, nonce).
+    event Registered(
+        address indexed account,
+        bytes32 nodeKey,
+        bytes32 sealKey,
+        address payee,
+        uint8 roles,
+        uint128 stake,
+        uint64 nonce,
+        bytes binding
+    );
+    /// @notice `account` added `amount` and now holds `stake`.
+    event StakeAdded(address indexed account, uint128 amount, uint128 stake);
+    /// @notice `account` is leaving and may withdraw from `readyAt` on.
+    event UnbondRequested(address indexed account, uint64 readyAt);
+    /// @notice `account` left; `paid` went to it, `burned` was lost.
+    event Withdrawn(address indexed account, uint128 paid, uint128 burned);
+
+    /// @notice A constructor argument is zero or too large.
+    error BadConfiguration();
+    /// @notice This account is registered; unbond and withdraw first.
+    error AlreadyRegistered(address account);
+    /// @notice This account is not registered.
+    error NotRegistered(address account);
+    /// @notice The node key is zero.
+    error ZeroNodeKey();
+    /// @notice The node key belongs to `account` already.
+    error NodeKeyTaken(bytes32 nodeKey, address account);
+    /// @notice The payee is the zero address.
+    error ZeroPayee();
+    /// @notice `roles` is zero or has unknown bits.
+    error BadRoles(uint8 roles);
+    /// @notice The binding must be 64 bytes long.
+    error BadBindingLength(uint256 length);
+    /// @notice The stake is below the minimum of the roles asked for.
+    error StakeTooSmall(uint128 stake, uint128 minimum);
+    /// @notice The validator list holds MAX_VALIDATORS accounts.
+    error ValidatorListFull();
+    /// @notice Nothing to add.
+    error ZeroAmount();
+    /// @notice This account is leaving.
+    error Unbonding(address account);
+    /// @notice This account has not asked to leave.
+    error NotUnbonding(address account);
+    /// @notice Withdrawal is possible from `readyAt` on.
+    error NotReady(uint64 readyAt);
+    /// @notice `withdraw` serves one lane; with several use `withdrawWithLosses`.
+    error LaneCountMismatch(uint256 given, uint32 lanes);
+    /// @notice The proof does not show this account's losses in `lane`.
+    error BadLossProof(uint32 lane);
+
+    /// @param token_ stake token
+    /// @param minValidatorStake_ least stake of a validator, in base units, not zero
+    /// @param minLabelerBond_ least stake of a labeler, in base units
+    /// @param unbondSeconds_ seconds between leaving and withdrawing
+    /// @param anchor_ the EpochAnchor, which may be deployed later at this address
+    constructor(
+        IERC20 token_,
+        uint128 minValidatorStake_,
+        uint128 minLabelerBond_,
+        uint64 unbondSeconds_,
+        address anchor_
+    ) {
+        if (
+            address(token_) == address(0) || anchor_ == address(0) || minValidatorStake_ == 0
+                || minValidatorStake_ > type(uint128).max / STAKE_CAP_FACTOR
+        ) revert BadConfiguration();
+        token = token_;
+        minValidatorStake = minValidatorStake_;
+        minLabelerBond = minLabelerBond_;
+        unbondSeconds = unbondSeconds_;
+        anchor = anchor_;
+    }
+
+    /// @notice Registers the caller; needs an allowance of `stake`.
+    /// @param nodeKey Ed25519 public key, unique among registered accounts
+    /// @param sealKey X25519 public key
+    /// @param payee address rewards go to
+    /// @param roles bit set of ROLE_*
+    /// @param stake tokens to lock, at least the largest minimum of the roles
+    /// @param binding 64-byte Ed25519 signature, judged by nodes only
+    function register(
+        bytes32 nodeKey,
+        bytes32 sealKey,
+        address payee,
+        uint8 roles,
+        uint128 stake,
+        bytes calldata binding
+    ) external nonReentrant {
+        Account storage a = _accounts[msg.sender];
+        if (a.nodeKey != bytes32(0)) revert AlreadyRegistered(msg.sender);
+        if (nodeKey == bytes32(0)) revert ZeroNodeKey();
+        if (_accountOfNodeKey[nodeKey] != address(0)) revert NodeKeyTaken(nodeKey, _accountOfNodeKey[nodeKey]);
+        if (payee == address(0)) revert ZeroPayee();
+        if (roles == 0 || roles & ~ALL_ROLES != 0) revert BadRoles(roles);
+        if (binding.length != BINDING_BYTES) revert BadBindingLength(binding.length);
+        uint128 minimum = _minimumStake(roles);
+        if (stake < minimum) revert StakeTooSmall(stake, minimum);
+
+        uint64 nonce = a.nonce;
+        a.nodeKey = nodeKey;
+        a.sealKey = sealKey;
+        a.payee = payee;
+        a.roles = roles;
+        a.stake = stake;
+        a.nonce = nonce + 1;
+        _accountOfNodeKey[nodeKey] = msg.sender;
+        if (roles & ROLE_VALIDATOR != 0) {
+            if (_validators.length == MAX_VALIDATORS) revert ValidatorListFull();
+            _validators.push(msg.sender);
+            a.validatorSlot = uint32(_validators.length);
+        }
+        if (stake != 0) token.pullExact(msg.sender, stake);
+        emit Registered(msg.sender, nodeKey, sealKey, payee, roles, stake, nonce, binding);
+    }
+
+    /// @notice Adds `amount` base units to the caller's stake; needs an allowance.
+    function addStake(uint128 amount) external nonReentrant {
+        Account storage a = _active(msg.sender);
+        if (amount == 0) revert ZeroAmount();
+        uint128 stake = a.stake + amount;
+        a.stake = stake;
+        token.pullExact(msg.sender, amount);
+        emit StakeAdded(msg.sender, amount, stake);
+    }
+
+    /// @notice Starts leaving with the whole stake. A validator leaves the list for future draws at once.
+    function requestUnbond() external {
+        Account storage a = _active(msg.sender);
+        uint64 readyAt = uint64(block.timestamp) + unbondSeconds;
+        a.readyAt = readyAt;
+        if (a.validatorSlot != 0) _removeValidator(a);
+        emit UnbondRequested(msg.sender, readyAt);
+    }
+
+    /// @notice Leaves on a network with one lane. Accounts without the labeler role pass (0, 0, []).
+    /// @param lossTotal what the caller has lost according to lane 0's latest loss root
+    /// @param index position of the caller's leaf
+    /// @param proof siblings of the caller's leaf; when the loss root is zero pass (0, 0, [])
+    /// @dev A labeler without a leaf in a tree that has others uses `withdrawWithLosses`.
+    function withdraw(uint128 lossTotal, uint256 index, bytes32[] calldata proof) external nonReentrant {
+        Account storage a = _leaving(msg.sender);
+        uint256 losses;
+        if (a.roles & ROLE_LABELER != 0) {
+            uint32 lanes = IAnchorView(anchor).lanes();
+            if (lanes != 1) revert LaneCountMismatch(1, lanes);
+            bytes32 root = IAnchorView(anchor).lossRoot(0);
+            bool proven = root == bytes32(0)
+                ? lossTotal == 0 && proof.length == 0
+                : PositionalMerkle.verify(root, PositionalMerkle.lossLeaf(msg.sender, lossTotal), index, proof);
+            if (!proven) revert BadLossProof(0);
+            losses = lossTotal;
+        }
+        _payOut(a, losses);
+    }
+
+    /// @notice Leaves on a network with any number of lanes; one entry per lane shows the caller's losses there.
+    /// @dev An entry is one of: nothing (the lane's loss root is zero); the caller's own leaf; or proof that the
+    ///      caller has no leaf: the neighbours it would stand between, or the one leaf at the edge of the tree.
+    ///      A neighbour on the right may be padding (account zero), which ends the tree.
+    function withdrawWithLosses(LossLeaf[][] calldata perLane) external nonReentrant {
+        Account storage a = _leaving(msg.sender);
+        uint256 losses;
+        if (a.roles & ROLE_LABELER != 0) {
+            uint32 lanes = IAnchorView(anchor).lanes();
+            if (perLane.length != lanes) revert LaneCountMismatch(perLane.length, lanes);
+            for (uint32 lane; lane < lanes; ++lane) {
+                losses += _provenLoss(lane, perLane[lane]);
+            }
+        }
+        _payOut(a, losses);
+    }
+
+    /// @notice Everything known about `account`; all zero except `nonce` and `burned` when it is not registered.
+    function accounts(address account) external view returns (Account memory) {
+        return _accounts[account];
+    }
+
+    /// @notice The registered account behind a node key, or zero.
+    function accountOfNodeKey(bytes32 nodeKey) external view returns (address) {
+        return _accountOfNodeKey[nodeKey];
+    }
+
+    /// @notice Number of validators that can be drawn.
+    function validatorCount() external view returns (uint256) {
+        return _validators.length;
+    }
+
+    /// @notice The validator at position `i`; positions change when a validator leaves.
+    function validatorAt(uint256 i) external view returns (address) {
+        return _validators[i];
+    }
+
+    /// @notice All validators in list order with their weights in draws.
+    function validators() external view returns (address[] memory list, uint128[] memory weights) {
+        list = _validators;
+        weights = new uint128[](list.length);
+        for (uint256 i; i < list.length; ++i) {
+            weights[i] = _capped(_accounts[list[i]].stake);
+        }
+    }
+
+    /// @notice Weight of `account` in draws: its stake, at most STAKE_CAP_FACTOR minimum stakes; zero for non-validators.
+    function effectiveStake(address account) external view returns (uint128) {
+        Account storage a = _accounts[account];
+        return a.validatorSlot == 0 ? 0 : _capped(a.stake);
+    }
+
+    function _capped(uint128 stake) private view returns (uint128) {
+        // Cannot overflow: the constructor bounds minValidatorStake.
+        uint128 cap = minValidatorStake * uint128(STAKE_CAP_FACTOR);
+        return stake < cap ? stake : cap;
+    }
+
+    function _minimumStake(uint8 roles) private view returns (uint128 minimum) {
+        if (roles & ROLE_LABELER != 0) minimum = minLabelerBond;
+        if (roles & ROLE_VALIDATOR != 0 && minValidatorStake > minimum) minimum = minValidatorStake;
+    }
+
+    function _active(address account) private view returns (Account storage a) {
+        a = _accounts[account];
+        if (a.nodeKey == bytes32(0)) revert NotRegistered(account);
+        if (a.readyAt != 0) revert Unbonding(account);
+    }
+
+    function _leaving(address account) private view returns (Account storage a) {
+        a = _accounts[account];
+        if (a.nodeKey == bytes32(0)) revert NotRegistered(account);
+        if (a.readyAt == 0) revert NotUnbonding(account);
+        if (block.timestamp < a.readyAt) revert NotReady(a.readyAt);
+    }
+
+    function _removeValidator(Account storage a) private {
+        uint32 slot = a.validatorSlot;
+        address last = _validators[_validators.length - 1];
+        _validators[slot - 1] = last;
+        _accounts[last].validatorSlot = slot;
+        _validators.pop();
+        // Written last: the leaver may itself have been the last entry.
+        a.validatorSlot = 0;
+    }
+
+    /// @dev The caller's loss in one lane; see `withdrawWithLosses` for what counts as proof.
+    function _provenLoss(uint32 lane, LossLeaf[] calldata leaves) private view returns (uint256) {
+        bytes32 root = IAnchorView(anchor).lossRoot(lane);
+        if (leaves.length == 0) {
+            if (root != bytes32(0)) revert BadLossProof(lane);
+            return 0;
+        }
+        if (leaves.length > 2 || !_stands(root, leaves[0])) revert BadLossProof(lane);
+        LossLeaf calldata first = leaves[0];
+        if (leaves.length == 1) {
+            if (first.account == msg.sender) return first.lossTotal;
+            bool before = first.index == 0 && first.account > msg.sender;
+            bool behind = first.account < msg.sender && first.account != address(0)
+                && first.index == (uint256(1) << first.proof.length) - 1;
+            if (!before && !behind) revert BadLossProof(lane);
+            return 0;
+        }
+        LossLeaf calldata second = leaves[1];
+        bool between = first.account != address(0) && first.account < msg.sender
+            && (second.account > msg.sender || second.account == address(0)) && second.index == first.index + 1
+            && second.proof.length == first.proof.length && _stands(root, second);
+        if (!between) revert BadLossProof(lane);
+        return 0;
+    }
+
+    /// @dev Padding leaves are the word zero, not a hash, so they cannot be mistaken for a leaf of address zero.
+    function _stands(bytes32 root, LossLeaf calldata leaf) private pure returns (bool) {
+        bytes32 node = leaf.account == address(0) ? bytes32(0) : PositionalMerkle.lossLeaf(leaf.account, leaf.lossTotal);
+        return PositionalMerkle.verify(root, node, leaf.index, leaf.proof);
+    }
+
+    /// @dev Ends the registration. Losses burned by an earlier registration are not burned twice; losses beyond the
+    ///      stake stay owed and are taken from the next one.
+    function _payOut(Account storage a, uint256 losses) private {
+        uint128 stake = a.stake;
+        uint256 due = losses > a.burned ? losses - a.burned : 0;
+        uint128 burned = due < stake ? uint128(due) : stake;
+        uint128 paid = stake - burned;
+
+        delete _accountOfNodeKey[a.nodeKey];
+        a.nodeKey = bytes32(0);
+        a.sealKey = bytes32(0);
+        a.payee = address(0);
+        a.roles = 0;
+        a.readyAt = 0;
+        a.stake = 0;
+        a.burned += burned;
+
+        if (burned != 0) token.safeTransfer(BURN_ADDRESS, burned);
+        if (paid != 0) token.safeTransfer(msg.sender, paid);
+        emit Withdrawn(msg.sender, paid, burned);
+    }
+}

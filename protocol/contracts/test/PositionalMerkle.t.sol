@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity =0.8.37;
+
+import {PositionalMerkle} from "../src/PositionalMerkle.sol";
+import {Trees} from "./Trees.sol";
+import {Checks} from "./Vm.sol";
+
+/// @dev Proofs arrive in calldata, so the library is reached through a call.
+contract MerkleFace {
+    function verify(bytes32 root, bytes32 leaf, uint256 index, bytes32[] calldata proof) external pure returns (bool) {
+        return PositionalMerkle.verify(root, leaf, index, proof);
+    }
+}
+
+contract PositionalMerkleTest is Checks {
+    MerkleFace private face = new MerkleFace();
+
+    function _fixed() private pure returns (address[] memory who, uint128[] memory totals) {
+        who = new address[](3);
+        totals = new uint128[](3);
+        (who[0], totals[0]) = (address(0x1111111111111111111111111111111111111111), 1);
+        (who[1], totals[1]) = (address(0x2222222222222222222222222222222222222222), 1_000_000);
+        (who[2], totals[2]) = (address(0x3333333333333333333333333333333333333333), type(uint128).max);
+    }
+
+    /// @dev The constants were computed from the written definition by another program.
+    function test_published_vectors_hold() public view {
+        (address[] memory who, uint128[] memory totals) = _fixed();
+        bytes32 payoutRoot = 0x0ed10b4f99dbf8a5fbf038e75ef4d258ba5af72798eb4c6f880f0c56775d6d3d;
+        bytes32 lossRoot = 0x6a41c015160f79852ee0441d53e631373a9373d35dcbf7bcf359636ad3353910;
+        eq(
+            PositionalMerkle.payoutLeaf(who[1], totals[1]),
+            bytes32(0xeae51110d20fab11581e88a98ed33ce0a7090bc46a3107e56599e885dde113bf),
+            "payout leaf"
+        );
+        eq(
+            PositionalMerkle.lossLeaf(who[1], totals[1]),
+            bytes32(0x4a0118de1c5074e12235b0cb8469b86b436a67d9f411e43e635c12ac19d95a3c),
+            "loss leaf"
+        );
+        bytes32[] memory payouts = Trees.payoutLeaves(who, totals);
+        bytes32[] memory losses = Trees.lossLeaves(who, totals);
+        eq(Trees.root(payouts), payoutRoot, "payout root");
+        eq(Trees.root(losses), lossRoot, "loss root");
+        for (uint256 i; i < 3; ++i) {
+            yes(face.verify(payoutRoot, payouts[i], i, Trees.proof(payouts, i)), "payout proof");
+            yes(face.verify(lossRoot, losses[i], i, Trees.proof(losses, i)), "loss proof");
+        }
+    }
+
+    function _tree(uint256 seed, uint256 count) private pure returns (bytes32[] memory leaves) {
+        address[] memory who = new address[](count);
+        uint128[] memory totals = new uint128[](count);
+        for (uint256 i; i < count; ++i) {
+            who[i] = address(uint160(uint256(keccak256(abi.encode(seed, i)))));
+            totals[i] = uint128(uint256(keccak256(abi.encode(seed, i, "total"))));
+        }
+        Trees.sort(who);
+        return Trees.payoutLeaves(who, totals);
+    }
+
+    function testFuzz_every_leaf_stands_only_at_its_index(uint256 seed, uint256 size, uint256 pick, uint256 other)
+        public
+        view
+    {
+        bytes32[] memory leaves = _tree(seed, within(size, 1, 33));
+        uint256 index = within(pick, 0, leaves.length - 1);
+        bytes32[] memory proof = Trees.proof(leaves, index);
+        bytes32 root = Trees.root(leaves);
+        yes(face.verify(root, leaves[index], index, proof), "own index");
+        uint256 wrong = other % ((uint256(1) << proof.length) + 3);
+        if (wrong != index) yes(!face.verify(root, leaves[index], wrong, proof), "other index");
+    }
+
+    function testFuzz_an_index_beyond_the_tree_is_refused(uint256 seed, uint256 size, uint256 high) public view {
+        bytes32[] memory leaves = _tree(seed, within(size, 1, 33));
+        bytes32[] memory proof = Trees.proof(leaves, 0);
+        // Same low bits as the true index, so only the range check can tell.
+        uint256 index = within(high, 1, type(uint256).max >> (proof.length + 1)) << proof.length;
+        yes(!face.verify(Trees.root(leaves), leaves[0], index, proof), "aliased index");
+    }
+
+    function testFuzz_a_changed_proof_or_leaf_is_refused(uint256 seed, uint256 size, uint256 pick, uint256 bit)
+        public
+        view
+    {
+        bytes32[] memory leaves = _tree(seed, within(size, 2, 33));
+        uint256 index = within(pick, 0, leaves.length - 1);
+        bytes32[] memory proof = Trees.proof(leaves, index);
+        bytes32 root = Trees.root(leaves);
+        bytes32 flip = bytes32(uint256(1) << (bit % 256));
+        yes(!face.verify(root, leaves[index] ^ flip, index, proof), "leaf");
+        proof[bit % proof.length] ^= flip;
+        yes(!face.verify(root, leaves[index], index, proof), "sibling");
+    }
+
+    function testFuzz_an_inner_node_is_no_leaf(uint256 seed, uint256 size) public view {
+        bytes32[] memory leaves = _tree(seed, within(size, 2, 33));
+        bytes32[] memory proof = Trees.proof(leaves, 0);
+        bytes32 inner = keccak256(bytes.concat(hex"01", leaves[0], leaves[1]));
+        bytes32[] memory shorter = new bytes32[](proof.length - 1);
+        for (uint256 i; i < shorter.length; ++i) {
+            shorter[i] = proof[i + 1];
+        }
+        // As a hash it stands in the tree, but no (payee, total) hashes to it: the first byte and the length differ.
+        yes(face.verify(Trees.root(leaves), inner, 0, shorter), "inner node");
+        bytes memory preimage = bytes.concat(leaves[0], leaves[1]);
+        address payee = address(bytes20(preimage));
+        uint128 total = uint128(uint256(leaves[1]));
+        yes(PositionalMerkle.payoutLeaf(payee, total) != inner, "payout reading");
+        yes(PositionalMerkle.lossLeaf(payee, total) != inner, "loss reading");
+    }
+
+    function testFuzz_loss_leaves_and_payout_leaves_never_mix(address who, uint128 total) public pure {
+        yes(PositionalMerkle.payoutLeaf(who, total) != PositionalMerkle.lossLeaf(who, total), "same leaf");
+    }
+
+    function test_the_zero_root_holds_nothing() public view {
+        yes(!face.verify(bytes32(0), bytes32(0), 0, new bytes32[](0)), "zero leaf under zero root");
+    }
+
+    function test_one_leaf_is_its_own_root() public view {
+        bytes32 leaf = PositionalMerkle.payoutLeaf(address(7), 7);
+        yes(face.verify(leaf, leaf, 0, new bytes32[](0)), "single");
+        yes(!face.verify(leaf, leaf, 1, new bytes32[](0)), "index 1 of one leaf");
+    }
+
+    function test_proofs_deeper_than_the_limit_are_refused() public view {
+        for (uint256 depth = 40; depth <= 41; ++depth) {
+            bytes32 node = PositionalMerkle.payoutLeaf(address(7), 7);
+            bytes32[] memory proof = new bytes32[](depth);
+            bytes32 root = node;
+            for (uint256 i; i < depth; ++i) {
+                root = keccak256(bytes.concat(hex"01", root, bytes32(0)));
+            }
+            yes(face.verify(root, node, 0, proof) == (depth <= 40), "depth limit");
+        }
+    }
+}

@@ -1,0 +1,427 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity =0.8.37;
+
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
+import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
+
+import {DevToken} from "../src/DevToken.sol";
+import {ExactTransfer} from "../src/ExactTransfer.sol";
+import {Registry} from "../src/Registry.sol";
+import {AnchorDouble, FalseToken, FeeToken, ReentrantToken} from "./Doubles.sol";
+import {Trees} from "./Trees.sol";
+import {Checks} from "./Vm.sol";
+
+contract RegistryTest is Checks {
+    uint128 private constant MIN = 100e6;
+    uint128 private constant BOND = 10e6;
+    uint64 private constant UNBOND = 7 days;
+    address private constant DEAD = 0x000000000000000000000000000000000000dEaD;
+    uint8 private constant CLIENT = 1;
+    uint8 private constant LABELER = 2;
+    uint8 private constant VALIDATOR = 4;
+
+    DevToken private token = new DevToken();
+    AnchorDouble private anchor = new AnchorDouble();
+    Registry private registry = new Registry(token, MIN, BOND, UNBOND, address(anchor));
+    bytes private binding = new bytes(64);
+
+    event Registered(
+        address indexed account,
+        bytes32 nodeKey,
+        bytes32 sealKey,
+        address payee,
+        uint8 roles,
+        uint128 stake,
+        uint64 nonce,
+        bytes binding
+    );
+
+    function _rich(address who) private {
+        token.mint(who, 1_000_000e6);
+        vm.prank(who);
+        token.approve(address(registry), type(uint256).max);
+    }
+
+    function _join(address who, uint8 roles, uint128 stake) private {
+        _rich(who);
+        vm.prank(who);
+        registry.register(keccak256(abi.encode(who)), bytes32(uint256(1)), who, roles, stake, binding);
+    }
+
+    function _leave(address who) private {
+        vm.prank(who);
+        registry.requestUnbond();
+        vm.warp(vm.getBlockTimestamp() + UNBOND);
+    }
+
+    function _refuse(bytes memory why, bytes32 key, address payee, uint8 roles, uint128 stake, bytes memory sig)
+        private
+    {
+        vm.expectRevert(why);
+        registry.register(key, bytes32(0), payee, roles, stake, sig);
+    }
+
+    function test_registering_locks_the_stake_and_publishes_the_binding() public {
+        _rich(address(this));
+        binding[3] = 0x42;
+        vm.expectEmit();
+        emit Registered(address(this), bytes32(uint256(5)), bytes32(uint256(6)), address(7), 6, MIN, 0, binding);
+        registry.register(bytes32(uint256(5)), bytes32(uint256(6)), address(7), 6, MIN, binding);
+        Registry.Account memory a = registry.accounts(address(this));
+        eq(a.nodeKey, bytes32(uint256(5)), "node key");
+        eq(a.sealKey, bytes32(uint256(6)), "seal key");
+        eq(a.payee, address(7), "payee");
+        eq(a.roles, 6, "roles");
+        eq(a.stake, MIN, "stake");
+        eq(a.nonce, 1, "nonce");
+        eq(token.balanceOf(address(registry)), MIN, "balance");
+        eq(registry.accountOfNodeKey(bytes32(uint256(5))), address(this), "reverse look-up");
+        eq(registry.validatorAt(0), address(this), "validator list");
+    }
+
+    function test_bad_registrations_are_refused() public {
+        _rich(address(this));
+        bytes32 key = bytes32(uint256(1));
+        _refuse(abi.encodeWithSelector(Registry.ZeroNodeKey.selector), 0, address(1), CLIENT, 0, binding);
+        _refuse(abi.encodeWithSelector(Registry.ZeroPayee.selector), key, address(0), CLIENT, 0, binding);
+        _refuse(abi.encodeWithSelector(Registry.BadRoles.selector, 0), key, address(1), 0, 0, binding);
+        _refuse(abi.encodeWithSelector(Registry.BadRoles.selector, 8), key, address(1), 8, 0, binding);
+        bytes memory why = abi.encodeWithSelector(Registry.BadBindingLength.selector, 63);
+        _refuse(why, key, address(1), CLIENT, 0, new bytes(63));
+        why = abi.encodeWithSelector(Registry.StakeTooSmall.selector, BOND - 1, BOND);
+        _refuse(why, key, address(1), LABELER, BOND - 1, binding);
+        why = abi.encodeWithSelector(Registry.StakeTooSmall.selector, MIN - 1, MIN);
+        _refuse(why, key, address(1), VALIDATOR | LABELER, MIN - 1, binding);
+        registry.register(key, bytes32(0), address(1), CLIENT, 0, binding);
+        why = abi.encodeWithSelector(Registry.AlreadyRegistered.selector, address(this));
+        _refuse(why, bytes32(uint256(2)), address(1), CLIENT, 0, binding);
+    }
+
+    function test_a_node_key_belongs_to_one_account() public {
+        registry.register(bytes32(uint256(1)), bytes32(0), address(1), CLIENT, 0, binding);
+        vm.prank(address(2));
+        vm.expectRevert(abi.encodeWithSelector(Registry.NodeKeyTaken.selector, bytes32(uint256(1)), address(this)));
+        registry.register(bytes32(uint256(1)), bytes32(0), address(1), CLIENT, 0, binding);
+    }
+
+    function test_a_node_key_is_free_again_after_withdrawal_and_the_nonce_rises() public {
+        registry.register(bytes32(uint256(1)), bytes32(0), address(1), CLIENT, 0, binding);
+        _leave(address(this));
+        registry.withdraw(0, 0, new bytes32[](0));
+        eq(registry.accountOfNodeKey(bytes32(uint256(1))), address(0), "freed");
+        vm.prank(address(2));
+        registry.register(bytes32(uint256(1)), bytes32(0), address(1), CLIENT, 0, binding);
+        vm.expectEmit();
+        emit Registered(address(this), bytes32(uint256(9)), 0, address(1), CLIENT, 0, 1, binding);
+        registry.register(bytes32(uint256(9)), bytes32(0), address(1), CLIENT, 0, binding);
+    }
+
+    function testFuzz_effective_stake_is_capped(uint128 stake, uint128 more) public {
+        stake = uint128(within(stake, MIN, 500_000e6));
+        more = uint128(within(more, 1, 500_000e6));
+        _join(address(1), VALIDATOR, stake);
+        eq(registry.effectiveStake(address(1)), stake < 4 * MIN ? stake : 4 * MIN, "first");
+        vm.prank(address(1));
+        registry.addStake(more);
+        uint128 sum = stake + more;
+        eq(registry.accounts(address(1)).stake, sum, "sum");
+        eq(registry.effectiveStake(address(1)), sum < 4 * MIN ? sum : 4 * MIN, "after adding");
+        eq(token.balanceOf(address(registry)), sum, "balance");
+    }
+
+    function test_only_validators_have_weight() public {
+        _join(address(1), LABELER, MIN);
+        eq(registry.effectiveStake(address(1)), 0, "labeler");
+        eq(registry.effectiveStake(address(2)), 0, "stranger");
+        eq(registry.validatorCount(), 0, "count");
+    }
+
+    /// @dev Any order of leaving keeps the list equal to the set of those who stayed.
+    function testFuzz_the_validator_list_is_the_set_of_active_validators(uint256 size, uint256 order) public {
+        uint256 n = within(size, 1, 12);
+        bool[] memory gone = new bool[](n);
+        for (uint256 i; i < n; ++i) {
+            _join(address(uint160(100 + i)), VALIDATOR, MIN);
+        }
+        for (uint256 step; step < n; ++step) {
+            uint256 who = uint256(keccak256(abi.encode(order, step))) % n;
+            while (gone[who]) who = (who + 1) % n;
+            vm.prank(address(uint160(100 + who)));
+            registry.requestUnbond();
+            gone[who] = true;
+            eq(registry.validatorCount(), n - step - 1, "count");
+            (address[] memory list, uint128[] memory weights) = registry.validators();
+            for (uint256 i; i < list.length; ++i) {
+                yes(!gone[uint160(list[i]) - 100], "left but listed");
+                eq(registry.accounts(list[i]).validatorSlot, i + 1, "slot");
+                eq(weights[i], MIN, "weight");
+                eq(registry.validatorAt(i), list[i], "position");
+            }
+        }
+    }
+
+    function test_the_validator_list_is_bounded() public {
+        for (uint256 i; i < registry.MAX_VALIDATORS(); ++i) {
+            _join(address(uint160(1000 + i)), VALIDATOR, MIN);
+        }
+        _rich(address(1));
+        vm.prank(address(1));
+        vm.expectRevert(Registry.ValidatorListFull.selector);
+        registry.register(bytes32(uint256(1)), bytes32(0), address(1), VALIDATOR, MIN, binding);
+    }
+
+    function test_leaving_takes_the_unbonding_time() public {
+        _join(address(1), VALIDATOR, MIN);
+        vm.prank(address(1));
+        vm.expectRevert(abi.encodeWithSelector(Registry.NotUnbonding.selector, address(1)));
+        registry.withdraw(0, 0, new bytes32[](0));
+        vm.prank(address(1));
+        registry.requestUnbond();
+        uint64 readyAt = registry.accounts(address(1)).readyAt;
+        eq(readyAt, vm.getBlockTimestamp() + UNBOND, "ready");
+        eq(registry.effectiveStake(address(1)), 0, "weight while leaving");
+        vm.warp(readyAt - 1);
+        vm.prank(address(1));
+        vm.expectRevert(abi.encodeWithSelector(Registry.NotReady.selector, readyAt));
+        registry.withdraw(0, 0, new bytes32[](0));
+        vm.prank(address(1));
+        vm.expectRevert(abi.encodeWithSelector(Registry.Unbonding.selector, address(1)));
+        registry.requestUnbond();
+        vm.prank(address(1));
+        vm.expectRevert(abi.encodeWithSelector(Registry.Unbonding.selector, address(1)));
+        registry.addStake(1);
+        vm.warp(readyAt);
+        vm.prank(address(1));
+        registry.withdraw(0, 0, new bytes32[](0));
+        eq(token.balanceOf(address(1)), 1_000_000e6, "all back");
+        vm.prank(address(1));
+        vm.expectRevert(abi.encodeWithSelector(Registry.NotRegistered.selector, address(1)));
+        registry.withdraw(0, 0, new bytes32[](0));
+    }
+
+    function test_strangers_can_neither_add_nor_leave() public {
+        vm.expectRevert(abi.encodeWithSelector(Registry.NotRegistered.selector, address(this)));
+        registry.addStake(1);
+        vm.expectRevert(abi.encodeWithSelector(Registry.NotRegistered.selector, address(this)));
+        registry.requestUnbond();
+        registry.register(bytes32(uint256(1)), bytes32(0), address(1), CLIENT, 0, binding);
+        vm.expectRevert(Registry.ZeroAmount.selector);
+        registry.addStake(0);
+    }
+
+    function _losses(address a, uint128 la, address b, uint128 lb) private pure returns (bytes32[] memory) {
+        address[] memory who = new address[](2);
+        uint128[] memory totals = new uint128[](2);
+        (who[0], totals[0], who[1], totals[1]) = (a, la, b, lb);
+        return Trees.lossLeaves(who, totals);
+    }
+
+    function testFuzz_a_labelers_loss_is_burned_on_exit(uint128 stake, uint128 loss) public {
+        stake = uint128(within(stake, BOND, 1_000_000e6));
+        _join(address(5), LABELER, stake);
+        bytes32[] memory tree = _losses(address(5), loss, address(9), 1);
+        anchor.setLossRoot(0, Trees.root(tree));
+        _leave(address(5));
+        vm.prank(address(5));
+        registry.withdraw(loss, 0, Trees.proof(tree, 0));
+        uint256 burned = loss < stake ? loss : stake;
+        eq(token.balanceOf(DEAD), burned, "burned");
+        eq(token.balanceOf(address(5)), 1_000_000e6 - burned, "returned");
+        eq(token.balanceOf(address(registry)), 0, "nothing left");
+    }
+
+    function test_a_loss_is_burned_once_and_the_rest_stays_owed() public {
+        _join(address(5), LABELER, 100e6);
+        bytes32[] memory tree = _losses(address(5), 150e6, address(9), 1);
+        anchor.setLossRoot(0, Trees.root(tree));
+        _leave(address(5));
+        vm.prank(address(5));
+        registry.withdraw(150e6, 0, Trees.proof(tree, 0));
+        eq(token.balanceOf(DEAD), 100e6, "first");
+        vm.prank(address(5));
+        registry.register(bytes32(uint256(5)), bytes32(0), address(5), LABELER, 100e6, binding);
+        _leave(address(5));
+        vm.prank(address(5));
+        registry.withdraw(150e6, 0, Trees.proof(tree, 0));
+        eq(token.balanceOf(DEAD), 150e6, "second takes the rest only");
+    }
+
+    function test_a_labeler_cannot_pass_with_a_wrong_or_foreign_loss() public {
+        _join(address(5), LABELER, BOND);
+        bytes32[] memory tree = _losses(address(5), 4e6, address(9), 0);
+        anchor.setLossRoot(0, Trees.root(tree));
+        _leave(address(5));
+        bytes memory bad = abi.encodeWithSelector(Registry.BadLossProof.selector, 0);
+        bytes32[] memory proof = Trees.proof(tree, 0);
+        vm.prank(address(5));
+        vm.expectRevert(bad);
+        registry.withdraw(3e6, 0, proof);
+        vm.prank(address(5));
+        vm.expectRevert(bad);
+        registry.withdraw(0, 0, new bytes32[](0));
+        proof = Trees.proof(tree, 1);
+        vm.prank(address(5));
+        vm.expectRevert(bad);
+        registry.withdraw(0, 1, proof);
+    }
+
+    function test_without_any_loss_tree_a_labeler_leaves_whole() public {
+        _join(address(5), LABELER, BOND);
+        _leave(address(5));
+        vm.prank(address(5));
+        vm.expectRevert(abi.encodeWithSelector(Registry.BadLossProof.selector, 0));
+        registry.withdraw(1, 0, new bytes32[](0));
+        vm.prank(address(5));
+        registry.withdraw(0, 0, new bytes32[](0));
+        eq(token.balanceOf(address(5)), 1_000_000e6, "whole");
+    }
+
+    function test_validators_without_the_labeler_role_need_no_proof() public {
+        _join(address(5), VALIDATOR, MIN);
+        anchor.setLossRoot(0, Trees.root(_losses(address(5), 4e6, address(9), 0)));
+        _leave(address(5));
+        vm.prank(address(5));
+        registry.withdraw(0, 0, new bytes32[](0));
+        eq(token.balanceOf(address(5)), 1_000_000e6, "whole");
+    }
+
+    function test_several_lanes_need_one_entry_each() public {
+        _join(address(5), LABELER, BOND);
+        anchor.setLanes(2);
+        bytes32[] memory tree = _losses(address(5), 4e6, address(9), 0);
+        anchor.setLossRoot(1, Trees.root(tree));
+        _leave(address(5));
+        vm.prank(address(5));
+        vm.expectRevert(abi.encodeWithSelector(Registry.LaneCountMismatch.selector, 1, 2));
+        registry.withdraw(0, 0, new bytes32[](0));
+        vm.prank(address(5));
+        vm.expectRevert(abi.encodeWithSelector(Registry.LaneCountMismatch.selector, 1, 2));
+        registry.withdrawWithLosses(new Registry.LossLeaf[][](1));
+        Registry.LossLeaf[][] memory perLane = new Registry.LossLeaf[][](2);
+        vm.prank(address(5));
+        vm.expectRevert(abi.encodeWithSelector(Registry.BadLossProof.selector, 1));
+        registry.withdrawWithLosses(perLane);
+        perLane[1] = new Registry.LossLeaf[](1);
+        perLane[1][0] = Registry.LossLeaf(address(5), 4e6, 0, Trees.proof(tree, 0));
+        vm.prank(address(5));
+        registry.withdrawWithLosses(perLane);
+        eq(token.balanceOf(DEAD), 4e6, "burned");
+    }
+
+    /// @dev For every tree of even-numbered accounts: an odd-numbered one can prove its absence, a member cannot.
+    function testFuzz_absence_is_provable_for_absentees_only(uint256 size, uint256 who, uint256 first, bool two)
+        public
+    {
+        uint256 n = within(size, 1, 9);
+        address[] memory accounts = new address[](n);
+        uint128[] memory totals = new uint128[](n);
+        for (uint256 i; i < n; ++i) {
+            (accounts[i], totals[i]) = (address(uint160(0x1000 + 2 * i)), 1e6);
+        }
+        bytes32[] memory tree = Trees.lossLeaves(accounts, totals);
+        anchor.setLossRoot(0, Trees.root(tree));
+        uint256 width = 1;
+        while (width < n) width *= 2;
+
+        // The honest proof for an account at or just before position `place`.
+        uint256 place = within(who, 0, n);
+        address absent = address(uint160(0x1000 + 2 * place - 1));
+        _join(absent, LABELER, BOND);
+        _leave(absent);
+        uint256 from = place == 0 ? 0 : place - 1;
+        uint256 count = place == 0 || place == width ? 1 : 2;
+        Registry.LossLeaf[][] memory honest = _entry(tree, accounts, from, count);
+        vm.prank(absent);
+        registry.withdrawWithLosses(honest);
+        eq(token.balanceOf(absent), 1_000_000e6, "absentee leaves whole");
+
+        // A member tries any pair or single leaf of the tree that is not its own.
+        if (place == n) return;
+        address member = accounts[place];
+        _join(member, LABELER, BOND);
+        _leave(member);
+        uint256 start = within(first, 0, width - 1);
+        uint256 length = two && start + 1 < width ? 2 : 1;
+        if (length == 1 && start == place) return;
+        Registry.LossLeaf[][] memory forged = _entry(tree, accounts, start, length);
+        vm.prank(member);
+        vm.expectRevert(abi.encodeWithSelector(Registry.BadLossProof.selector, 0));
+        registry.withdrawWithLosses(forged);
+    }
+
+    function _entry(bytes32[] memory tree, address[] memory accounts, uint256 from, uint256 count)
+        private
+        pure
+        returns (Registry.LossLeaf[][] memory perLane)
+    {
+        perLane = new Registry.LossLeaf[][](1);
+        perLane[0] = new Registry.LossLeaf[](count);
+        for (uint256 i; i < count; ++i) {
+            uint256 place = from + i;
+            bool real = place < accounts.length;
+            perLane[0][i] =
+                Registry.LossLeaf(real ? accounts[place] : address(0), real ? 1e6 : 0, place, Trees.proof(tree, place));
+        }
+    }
+
+    function test_two_neighbours_that_do_not_touch_prove_nothing() public {
+        address[] memory accounts = new address[](4);
+        uint128[] memory totals = new uint128[](4);
+        for (uint256 i; i < 4; ++i) {
+            accounts[i] = address(uint160(0x1000 + i));
+        }
+        bytes32[] memory tree = Trees.lossLeaves(accounts, totals);
+        anchor.setLossRoot(0, Trees.root(tree));
+        _join(accounts[1], LABELER, BOND);
+        _leave(accounts[1]);
+        Registry.LossLeaf[][] memory perLane = new Registry.LossLeaf[][](1);
+        perLane[0] = new Registry.LossLeaf[](2);
+        perLane[0][0] = Registry.LossLeaf(accounts[0], 0, 0, Trees.proof(tree, 0));
+        perLane[0][1] = Registry.LossLeaf(accounts[2], 0, 2, Trees.proof(tree, 2));
+        vm.prank(accounts[1]);
+        vm.expectRevert(abi.encodeWithSelector(Registry.BadLossProof.selector, 0));
+        registry.withdrawWithLosses(perLane);
+        perLane[0] = new Registry.LossLeaf[](3);
+        vm.prank(accounts[1]);
+        vm.expectRevert(abi.encodeWithSelector(Registry.BadLossProof.selector, 0));
+        registry.withdrawWithLosses(perLane);
+    }
+
+    function test_tokens_that_deliver_less_are_refused() public {
+        FeeToken fee = new FeeToken();
+        Registry r = new Registry(fee, MIN, BOND, UNBOND, address(anchor));
+        fee.mint(address(this), MIN);
+        fee.approve(address(r), MIN);
+        vm.expectRevert(abi.encodeWithSelector(ExactTransfer.InexactTransfer.selector, MIN, MIN - MIN / 100));
+        r.register(bytes32(uint256(1)), bytes32(0), address(1), VALIDATOR, MIN, binding);
+    }
+
+    function test_tokens_that_return_false_are_refused() public {
+        FalseToken bad = new FalseToken();
+        Registry r = new Registry(IERC20(address(bad)), MIN, BOND, UNBOND, address(anchor));
+        vm.expectRevert(abi.encodeWithSelector(SafeERC20.SafeERC20FailedOperation.selector, address(bad)));
+        r.register(bytes32(uint256(1)), bytes32(0), address(1), VALIDATOR, MIN, binding);
+    }
+
+    function test_a_token_cannot_reenter() public {
+        ReentrantToken evil = new ReentrantToken();
+        Registry r = new Registry(evil, MIN, BOND, UNBOND, address(anchor));
+        evil.mint(address(this), MIN);
+        evil.approve(address(r), MIN);
+        evil.arm(address(r), abi.encodeCall(Registry.addStake, (1)));
+        vm.expectRevert(ReentrancyGuardTransient.ReentrancyGuardReentrantCall.selector);
+        r.register(bytes32(uint256(1)), bytes32(0), address(1), VALIDATOR, MIN, binding);
+    }
+
+    function test_bad_configurations_are_refused() public {
+        vm.expectRevert(Registry.BadConfiguration.selector);
+        new Registry(IERC20(address(0)), MIN, BOND, UNBOND, address(anchor));
+        vm.expectRevert(Registry.BadConfiguration.selector);
+        new Registry(token, 0, BOND, UNBOND, address(anchor));
+        vm.expectRevert(Registry.BadConfiguration.selector);
+        new Registry(token, type(uint128).max / 4 + 1, BOND, UNBOND, address(anchor));
+        vm.expectRevert(Registry.BadConfiguration.selector);
+        new Registry(token, MIN, BOND, UNBOND, address(0));
+    }
+}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity =0.8.37;
+
+import {DevToken} from "../src/DevToken.sol";
+import {EpochAnchor} from "../src/EpochAnchor.sol";
+import {Registry} from "../src/Registry.sol";
+import {RewardDistributor} from "../src/RewardDistributor.sol";
+import {TaskEscrow} from "../src/TaskEscrow.sol";
+import {TestBeacon} from "../src/TestBeacon.sol";
+import {Checks} from "./Vm.sol";
+
+/// @dev A whole network, deployed in the documented order, with validators whose keys are 1, 2, 3, ...
+abstract contract World is Checks {
+    uint128 internal constant MIN = 100e6;
+    uint128 internal constant BOND = 10e6;
+    uint64 internal constant UNBOND = 7 days;
+    uint64 internal constant TERM = 4;
+
+    DevToken internal token;
+    TestBeacon internal beacon;
+    Registry internal registry;
+    RewardDistributor internal distributor;
+    TaskEscrow internal escrow;
+    EpochAnchor internal anchor;
+
+    mapping(address member => uint256) internal keyOf;
+
+    function _deploy(uint32 lanes, uint8 committeeMax) internal {
+        token = new DevToken();
+        beacon = new TestBeacon();
+        address predicted = vm.computeCreateAddress(address(this), vm.getNonce(address(this)) + 3);
+        registry = new Registry(token, MIN, BOND, UNBOND, predicted);
+        distributor = new RewardDistributor(token, predicted, 0);
+        escrow = new TaskEscrow(token, predicted, address(distributor));
+        anchor = new EpochAnchor(
+            address(registry), address(escrow), address(distributor), address(beacon), lanes, committeeMax, TERM
+        );
+        eq(address(anchor), predicted, "predicted address");
+    }
+
+    function _validator(uint256 key, uint128 stake) internal {
+        address who = vm.addr(key);
+        keyOf[who] = key;
+        token.mint(who, stake);
+        vm.prank(who);
+        token.approve(address(registry), stake);
+        vm.prank(who);
+        registry.register(bytes32(key), bytes32(key), who, 4, stake, new bytes(64));
+    }
+
+    function _validators(uint256 count) internal {
+        for (uint256 key = 1; key <= count; ++key) {
+            _validator(key, MIN);
+        }
+    }
+
+    function _fund(address client, bytes32 taskId, uint32 lane, uint128 deposit, uint128 bond) internal {
+        token.mint(client, uint256(deposit) + bond);
+        vm.prank(client);
+        token.approve(address(escrow), uint256(deposit) + bond);
+        vm.prank(client);
+        escrow.fund(taskId, lane, deposit, bond);
+    }
+
+    /// @dev The next header of a lane, computed at the previous block; roots and money are the caller's.
+    function _next(uint32 lane, EpochAnchor.SettledTask[] memory settled)
+        internal
+        view
+        returns (EpochAnchor.EpochHeader memory h)
+    {
+        (uint64 epoch, bytes32 parent, uint64 term) = anchor.head(lane);
+        h.lane = lane;
+        h.epoch = epoch + 1;
+        h.term = term;
+        h.parent = parent;
+        h.chainBlock = uint64(vm.getBlockNumber() - 1);
+        h.chainBlockHash = blockhash(h.chainBlock);
+        h.settledHash = keccak256(abi.encode(settled));
+        h.totalOwed = distributor.laneAccount(lane).released;
+        for (uint256 i; i < settled.length; ++i) {
+            h.totalOwed += escrow.fundedAt(settled[i].taskId, settled[i].client, uint48(h.chainBlock));
+        }
+        if (h.totalOwed != 0) h.payoutRoot = keccak256("some tree");
+    }
+
+    /// @dev EIP-2098 form of a signature.
+    function _sign(uint256 key, bytes32 digest) internal pure returns (bytes memory) {
+        (uint8 v, bytes32 r, bytes32 s) = vm.sign(key, digest);
+        return abi.encodePacked(r, bytes32(uint256(s) | (uint256(v - 27) << 255)));
+    }
+
+    /// @dev Indexes and signatures of the first `count` members over `digest`.
+    function _quorum(uint32 lane, bytes32 digest, uint256 count)
+        internal
+        view
+        returns (bytes memory indexes, bytes memory signatures)
+    {
+        (, address[] memory members,) = anchor.committee(lane);
+        for (uint256 i; i < count; ++i) {
+            indexes = bytes.concat(indexes, bytes1(uint8(i)));
+            signatures = bytes.concat(signatures, _sign(keyOf[members[i]], digest));
+        }
+    }
+
+    function _post(EpochAnchor.EpochHeader memory h, EpochAnchor.SettledTask[] memory settled) internal {
+        (,, uint16 threshold) = anchor.committee(h.lane);
+        (bytes memory indexes, bytes memory signatures) = _quorum(h.lane, anchor.digest(h), threshold);
+        anchor.post(h, settled, indexes, signatures);
+    }
+
+    function _none() internal pure returns (EpochAnchor.SettledTask[] memory) {
+        return new EpochAnchor.SettledTask[](0);
+    }
+
+    function _one(bytes32 taskId, address client) internal pure returns (EpochAnchor.SettledTask[] memory list) {
+        list = new EpochAnchor.SettledTask[](1);
+        list[0] = EpochAnchor.SettledTask(taskId, client);
+    }
+}

@@ -1,0 +1,155 @@
+//! Truth inference for class labels: canonical votes in, labels with posteriors and judged labelers out.
+//!
+//! ```text
+//! votes -> Index -> experts -> blend -> pair test --no clusters--> result
+//!                                          \-- clusters --> experts again, clusters weighted as one voter --> result
+//! ```
+//!
+//! What it does not do: no pay, no reputation update, no choice of method per task; every task of this kind is scored alike.
+//! Invariants: a pure function of the set of votes, the gold and the priors; the order of `votes` changes nothing.
+
+use super::collusion;
+use super::error::ConsensusError;
+use super::fixed::ONE;
+use super::labelers::{self, LabelerResult};
+use super::model::{EXPERTS, Expert, SHAPES, blend};
+use super::votes::{ClassInput, Index};
+use super::voting::Voting;
+
+/// What the votes say about one item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ItemResult {
+    /// The inferred class: the gold label where there is one, `None` without votes and gold.
+    pub label: Option<u16>,
+    /// Posterior of `label`, Q16 (65,536 is certain); zero without a label.
+    pub posterior: u32,
+    /// Votes given.
+    pub votes: u32,
+}
+
+/// Result of [`infer_class`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClassResult {
+    /// One entry per item.
+    pub items: Vec<ItemResult>,
+    /// One entry per labeler.
+    pub labelers: Vec<LabelerResult>,
+    /// Rounds of expectation maximisation, over all experts and passes.
+    pub rounds: u32,
+    /// Labelers who answer from one sheet: sorted groups of at least two, by smallest member.
+    pub clusters: Vec<Vec<u32>>,
+    classes: u16,
+    posteriors: Vec<u32>,
+}
+
+impl ClassResult {
+    /// Posteriors of all classes of one item, Q16, summing to 65,536; `None` for an item out of range.
+    ///
+    /// An item without votes shows the class weights of the task.
+    #[must_use]
+    pub fn posteriors_of(&self, item: u32) -> Option<&[u32]> {
+        let classes = usize::from(self.classes);
+        let first = (item as usize).checked_mul(classes)?;
+        self.posteriors.get(first..first + classes)
+    }
+}
+
+/// Infers the true class of each item and the skill of each labeler.
+///
+/// # Errors
+/// [`ConsensusError`] names the first entry of the input that is out of range, or the limit that is exceeded.
+pub fn infer_class(input: &ClassInput<'_>) -> Result<ClassResult, ConsensusError> {
+    let index = Index::new(input)?;
+    let mut voting = Voting::independent(&index);
+    let mut experts = fit(&index, &voting);
+    let mut posteriors = blended(&index, &experts);
+    let mut rounds: u32 = experts.iter().map(|expert| expert.rounds).sum();
+    let clusters = collusion::clusters(&index, &experts[0], &posteriors);
+    if !clusters.is_empty() {
+        let mut of_labeler = vec![None; index.labelers];
+        for (number, members) in clusters.iter().enumerate() {
+            for &labeler in members {
+                of_labeler[labeler as usize] = Some(number as u32);
+            }
+        }
+        voting = Voting::clustered(&index, of_labeler, clusters.len());
+        experts = fit(&index, &voting);
+        posteriors = blended(&index, &experts);
+        rounds += experts.iter().map(|expert| expert.rounds).sum::<u32>();
+    }
+    let items = items(&index, &posteriors);
+    let labelers = labelers::judge(&index, &voting, &experts, input.priors);
+    Ok(ClassResult {
+        items,
+        labelers,
+        rounds,
+        clusters,
+        classes: input.classes,
+        posteriors,
+    })
+}
+
+fn fit(index: &Index, voting: &Voting) -> [Expert; EXPERTS] {
+    SHAPES.map(|shape| Expert::fit(index, voting, shape))
+}
+
+/// Blended posteriors of all items.
+fn blended(index: &Index, experts: &[Expert; EXPERTS]) -> Vec<u32> {
+    let classes = index.classes;
+    let mut posteriors = vec![0; index.items * classes];
+    let [a, b, c] = experts;
+    for item in 0..index.items {
+        let row = item * classes..(item + 1) * classes;
+        blend(
+            [
+                &a.posterior[row.clone()],
+                &b.posterior[row.clone()],
+                &c.posterior[row.clone()],
+            ],
+            &mut posteriors[row],
+        );
+    }
+    posteriors
+}
+
+/// Picks the label of each item: by posterior, then by votes, then the smallest label.
+fn items(index: &Index, posteriors: &[u32]) -> Vec<ItemResult> {
+    let mut counts = vec![0u32; index.classes];
+    let mut results = Vec::with_capacity(index.items);
+    for (item, row) in posteriors.chunks_exact(index.classes).enumerate() {
+        let votes = index.votes_of_item(item);
+        let count = votes.len() as u32;
+        if let Some(label) = index.gold[item] {
+            results.push(ItemResult {
+                label: Some(label),
+                posterior: ONE,
+                votes: count,
+            });
+            continue;
+        }
+        if votes.is_empty() {
+            results.push(ItemResult {
+                label: None,
+                posterior: 0,
+                votes: 0,
+            });
+            continue;
+        }
+        counts.fill(0);
+        for vote in votes {
+            counts[usize::from(index.vote_label[vote])] += 1;
+        }
+        let mut best = 0;
+        for label in 1..index.classes {
+            if (row[label], counts[label]) > (row[best], counts[best]) {
+                best = label;
+            }
+        }
+        results.push(ItemResult {
+            label: Some(best as u16),
+            posterior: row[best],
+            votes: count,
+        });
+    }
+    results
+}

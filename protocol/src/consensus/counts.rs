@@ -1,0 +1,187 @@
+//! Expected counts per labeler, and the evidence of a vote that follows from them: the maximisation half of every expert.
+//!
+//! What for: one place for the smoothing. A matrix row gets [`MATRIX_STRENGTH`] pseudo-votes of a pooled row (the labeler's accuracy on
+//! the diagonal, the crowd's common mistakes off it); an accuracy gets [`ACCURACY_STRENGTH`] pseudo-votes of the crowd's.
+//! What it does not do: no posteriors.
+//! Invariants: a count is a sum of Q16 posteriors of at most 2^24 votes, so it stays below 2^41; every logarithm is of a positive number.
+
+use super::fixed::{self, ONE, log2};
+use super::model::Shape;
+use super::votes::Index;
+use super::voting::Voting;
+
+/// Strength of the crowd's accuracy in a labeler's own, in pseudo-votes.
+pub(super) const ACCURACY_STRENGTH: u64 = 4;
+/// Strength of the pooled row in a confusion matrix, in pseudo-votes.
+pub(super) const MATRIX_STRENGTH: u64 = 3;
+/// Expected counts, Q16, and what the crowd has in common.
+pub(super) struct Counts {
+    classes: usize,
+    matrix: bool,
+    /// Matrix: votes per (column, class).
+    column: Vec<u64>,
+    /// Matrix: votes per (labeler, class).
+    row: Vec<u64>,
+    /// Votes that named the class, per labeler.
+    right: Vec<u64>,
+    /// All votes with a posterior to learn from, per labeler.
+    total: Vec<u64>,
+    /// The crowd's accuracy, Q16.
+    crowd: u64,
+    /// Matrix: the crowd's common wrong answers, P(label | class, answer wrong), Q16, `classes` per class.
+    confusion: Vec<u64>,
+}
+
+impl Counts {
+    /// Empty counts of the size that the shape needs.
+    pub fn new(index: &Index, shape: Shape) -> Self {
+        let (columns, rows) = if shape.matrix {
+            (index.column_label.len(), index.labelers)
+        } else {
+            (0, 0)
+        };
+        Self {
+            classes: index.classes,
+            matrix: shape.matrix,
+            column: vec![0; columns * index.classes],
+            row: vec![0; rows * index.classes],
+            right: vec![0; index.labelers],
+            total: vec![0; index.labelers],
+            crowd: 0,
+            confusion: Vec::new(),
+        }
+    }
+
+    /// Gathers everything from the current posteriors.
+    pub fn collect(&mut self, index: &Index, voting: &Voting, posterior: &[u32], without: &[u32]) {
+        let classes = self.classes;
+        self.column.fill(0);
+        self.right.fill(0);
+        self.total.fill(0);
+        for (item, own) in posterior.chunks_exact(classes).enumerate() {
+            for vote in index.votes_of_item(item) {
+                let lesson = voting.lesson(vote, own, without, classes);
+                if self.matrix {
+                    let first = index.vote_column[vote] as usize * classes;
+                    for (sum, &q) in self.column[first..first + classes].iter_mut().zip(lesson) {
+                        *sum = sum.wrapping_add(u64::from(q)); // below 2^41, see the header
+                    }
+                } else {
+                    let labeler = index.vote_labeler[vote] as usize;
+                    self.right[labeler] += u64::from(lesson[usize::from(index.vote_label[vote])]);
+                    self.total[labeler] += lesson.iter().map(|&q| u64::from(q)).sum::<u64>();
+                }
+            }
+        }
+        if self.matrix {
+            self.sum_columns(index);
+        }
+        // The crowd's accuracy starts from one pseudo-vote, half right.
+        let one = u64::from(ONE);
+        let (right, total): (u64, u64) = (self.right.iter().sum(), self.total.iter().sum());
+        self.crowd = u64::from(fixed::ratio(2 * right + one, 2 * total + 2 * one));
+    }
+
+    /// Row sums, right answers, totals and the crowd's confusions, from the columns.
+    fn sum_columns(&mut self, index: &Index) {
+        let classes = self.classes;
+        self.row.fill(0);
+        // One pseudo-vote per class, spread evenly.
+        self.confusion.clear();
+        self.confusion
+            .resize(classes * classes, u64::from(ONE) / (classes as u64 - 1));
+        for (number, column) in self.column.chunks_exact(classes).enumerate() {
+            let labeler = index.column_labeler[number] as usize;
+            let label = usize::from(index.column_label[number]);
+            for (class, &count) in column.iter().enumerate() {
+                self.row[labeler * classes + class] += count;
+                self.total[labeler] += count;
+                self.confusion[class * classes + label] += count;
+            }
+            self.right[labeler] += column[label];
+        }
+        for (class, row) in self.confusion.chunks_exact_mut(classes).enumerate() {
+            row[class] = 0;
+            let total = row.iter().sum();
+            row.iter_mut()
+                .for_each(|cell| *cell = u64::from(fixed::ratio(*cell, total)));
+        }
+    }
+
+    /// An accuracy drawn towards the crowd's, Q16, strictly between zero and one.
+    fn accuracy(&self, right: u64, total: u64) -> u64 {
+        let one = u64::from(ONE);
+        let accuracy = fixed::ratio(
+            right + ACCURACY_STRENGTH * self.crowd,
+            total + ACCURACY_STRENGTH * one,
+        );
+        u64::from(accuracy).clamp(1, one - 1)
+    }
+
+    /// Share of the pooled row, Q16: P(label | class) for somebody of this accuracy who errs like the crowd.
+    fn pooled(&self, accuracy: u64, class: usize, label: usize) -> u64 {
+        if class == label {
+            return accuracy;
+        }
+        let common = self.confusion[class * self.classes + label];
+        (((u64::from(ONE) - accuracy) * common) >> fixed::FRACTION_BITS).max(1)
+    }
+
+    /// Log odds of a right answer against one given wrong answer, Q16.
+    fn gain(&self, accuracy: u64) -> i64 {
+        log2(accuracy * (self.classes as u64 - 1)) - log2(u64::from(ONE) - accuracy)
+    }
+
+    /// Log-likelihoods of a matrix expert.
+    pub fn column_logs(&self, index: &Index, out: &mut [i32]) {
+        let classes = self.classes;
+        let strength = MATRIX_STRENGTH * u64::from(ONE);
+        let row_log: Vec<i64> = self
+            .row
+            .iter()
+            .map(|&count| log2(count + strength))
+            .collect();
+        for (number, column) in self.column.chunks_exact(classes).enumerate() {
+            let labeler = index.column_labeler[number] as usize;
+            let label = usize::from(index.column_label[number]);
+            let accuracy = self.accuracy(self.right[labeler], self.total[labeler]);
+            for (class, &count) in column.iter().enumerate() {
+                let pseudo = MATRIX_STRENGTH * self.pooled(accuracy, class, label);
+                // At least -41 in Q16 by the bound on counts, at most one: fits an i32.
+                out[number * classes + class] =
+                    (log2(count + pseudo) - row_log[labeler * classes + class]) as i32;
+            }
+        }
+    }
+
+    /// Log odds of a one-skill expert.
+    pub fn gains(&self, out: &mut [i64]) {
+        for ((slot, &right), &total) in out.iter_mut().zip(&self.right).zip(&self.total) {
+            *slot = self.gain(self.accuracy(right, total));
+        }
+    }
+
+    /// Log evidence of one vote after taking its own lesson out of the counts; unweighted.
+    pub fn evidence(&self, index: &Index, vote: usize, lesson: &[u32], out: &mut [i64]) {
+        let classes = self.classes;
+        let labeler = index.vote_labeler[vote] as usize;
+        let label = usize::from(index.vote_label[vote]);
+        let learnt: u64 = lesson.iter().map(|&q| u64::from(q)).sum();
+        let accuracy = self.accuracy(
+            self.right[labeler] - u64::from(lesson[label]),
+            self.total[labeler] - learnt,
+        );
+        if !self.matrix {
+            out[label] = self.gain(accuracy);
+            return;
+        }
+        let strength = MATRIX_STRENGTH * u64::from(ONE);
+        let column = &self.column[index.vote_column[vote] as usize * classes..];
+        let row = &self.row[labeler * classes..];
+        for (class, slot) in out.iter_mut().enumerate() {
+            let q = u64::from(lesson[class]);
+            let pseudo = MATRIX_STRENGTH * self.pooled(accuracy, class, label);
+            *slot = log2(column[class] - q + pseudo) - log2(row[class] - q + strength);
+        }
+    }
+}

@@ -1,0 +1,281 @@
+use std::collections::BTreeMap;
+
+use super::super::{
+    ClassInput, ConsensusError, GoldPrior, MAX_CLASSES, MAX_ITEMS, MAX_LABELERS, Vote,
+    algorithm_id, infer_class, majority,
+};
+
+static NO_GOLD: BTreeMap<u32, u16> = BTreeMap::new();
+
+fn votes(list: &[(u32, u32, u16)]) -> Vec<Vote> {
+    list.iter()
+        .map(|&(item, labeler, label)| Vote {
+            item,
+            labeler,
+            label,
+        })
+        .collect()
+}
+
+fn input(items: u32, labelers: u32, classes: u16, votes: &[Vote]) -> ClassInput<'_> {
+    ClassInput {
+        items,
+        labelers,
+        classes,
+        votes,
+        gold: &NO_GOLD,
+        priors: &[],
+    }
+}
+
+fn refusal(input: ClassInput<'_>) -> ConsensusError {
+    let error = infer_class(&input).unwrap_err();
+    assert_eq!(majority(&input).unwrap_err(), error);
+    error
+}
+
+#[test]
+fn a_task_without_votes_has_no_labels() {
+    let result = infer_class(&input(3, 2, 4, &[])).unwrap();
+    assert!(
+        result
+            .items
+            .iter()
+            .all(|item| item.label.is_none() && item.posterior == 0 && item.votes == 0)
+    );
+    assert_eq!(result.posteriors_of(2).unwrap().iter().sum::<u32>(), 65_536);
+    assert_eq!(result.posteriors_of(3), None);
+    assert!(
+        result
+            .labelers
+            .iter()
+            .all(|labeler| labeler.votes == 0 && labeler.skill_ppm == 0)
+    );
+    assert!(infer_class(&input(0, 0, 2, &[])).unwrap().items.is_empty());
+}
+
+#[test]
+fn a_single_vote_decides_its_item_but_earns_no_skill() {
+    let list = votes(&[(0, 0, 2)]);
+    let result = infer_class(&input(1, 1, 3, &list)).unwrap();
+    assert_eq!(result.items[0].label, Some(2));
+    assert!(result.items[0].posterior > 65_536 / 3);
+    assert_eq!(result.labelers[0].skill_ppm, 0);
+    assert_eq!(result.labelers[0].spammer_ppm, 1_000_000);
+}
+
+#[test]
+fn one_labeler_alone_is_not_judged_by_their_own_votes() {
+    let list: Vec<Vote> = (0..500)
+        .map(|item| Vote {
+            item,
+            labeler: 0,
+            label: (item % 3) as u16,
+        })
+        .collect();
+    let result = infer_class(&input(500, 1, 3, &list)).unwrap();
+    assert!(
+        result
+            .items
+            .iter()
+            .zip(&list)
+            .all(|(item, vote)| item.label == Some(vote.label))
+    );
+    assert_eq!(
+        (
+            result.labelers[0].votes,
+            result.labelers[0].skill_ppm,
+            result.labelers[0].agreement_ppm
+        ),
+        (500, 0, 0)
+    );
+}
+
+#[test]
+fn all_votes_equal_give_that_label_everywhere_and_prove_nobody_skilled() {
+    let list: Vec<Vote> = (0..40)
+        .flat_map(|item| {
+            (0..4).map(move |labeler| Vote {
+                item,
+                labeler,
+                label: 1,
+            })
+        })
+        .collect();
+    let result = infer_class(&input(40, 4, 5, &list)).unwrap();
+    assert!(
+        result
+            .items
+            .iter()
+            .all(|item| item.label == Some(1) && item.posterior > 65_000)
+    );
+    assert!(
+        result
+            .labelers
+            .iter()
+            .all(|labeler| labeler.skill_ppm.abs() < 1_000),
+        "{:?}",
+        result.labelers
+    );
+    assert!(result.clusters.is_empty());
+}
+
+#[test]
+fn ties_go_to_the_smallest_label() {
+    let list = votes(&[(0, 0, 2), (0, 1, 1), (1, 0, 1), (1, 1, 2)]);
+    assert_eq!(
+        majority(&input(2, 2, 3, &list)).unwrap(),
+        [Some(1), Some(1)]
+    );
+    let result = infer_class(&input(2, 2, 3, &list)).unwrap();
+    assert_eq!(result.items[0].label, Some(1));
+    assert_eq!(result.items[1].label, Some(1));
+}
+
+#[test]
+fn gold_is_the_truth_whatever_the_votes_say() {
+    let list = votes(&[(0, 0, 1), (0, 1, 1), (0, 2, 1)]);
+    let gold = BTreeMap::from([(0, 0), (1, 1)]);
+    let result = infer_class(&ClassInput {
+        gold: &gold,
+        ..input(2, 3, 2, &list)
+    })
+    .unwrap();
+    assert_eq!(
+        (
+            result.items[0].label,
+            result.items[0].posterior,
+            result.items[0].votes
+        ),
+        (Some(0), 65_536, 3)
+    );
+    assert_eq!((result.items[1].label, result.items[1].votes), (Some(1), 0));
+    assert!(
+        result
+            .labelers
+            .iter()
+            .all(|labeler| (labeler.gold_seen, labeler.gold_right) == (1, 0))
+    );
+}
+
+#[test]
+fn errors_name_the_offending_entry() {
+    let good = votes(&[(0, 0, 1), (1, 1, 0)]);
+    let with = |extra: (u32, u32, u16)| {
+        let mut list = good.clone();
+        list.extend(votes(&[extra]));
+        refusal(input(2, 2, 2, &list))
+    };
+    assert_eq!(
+        with((0, 1, 2)),
+        ConsensusError::LabelOutOfRange {
+            index: 2,
+            label: 2,
+            classes: 2
+        }
+    );
+    assert_eq!(
+        with((2, 0, 1)),
+        ConsensusError::ItemOutOfRange {
+            index: 2,
+            item: 2,
+            items: 2
+        }
+    );
+    assert_eq!(
+        with((1, 2, 1)),
+        ConsensusError::LabelerOutOfRange {
+            index: 2,
+            labeler: 2,
+            labelers: 2
+        }
+    );
+    assert_eq!(
+        with((0, 0, 0)),
+        ConsensusError::DuplicateVote {
+            first: 0,
+            second: 2,
+            item: 0,
+            labeler: 0
+        }
+    );
+    assert!(with((0, 1, 2)).to_string().contains("vote 2"));
+    for classes in [0, 1, MAX_CLASSES + 1] {
+        assert!(matches!(
+            refusal(input(2, 2, classes, &[])),
+            ConsensusError::Classes { .. }
+        ));
+    }
+    let gold = BTreeMap::from([(1, 2)]);
+    let bad_gold = ClassInput {
+        gold: &gold,
+        ..input(2, 2, 2, &good)
+    };
+    assert_eq!(
+        refusal(bad_gold),
+        ConsensusError::GoldOutOfRange {
+            item: 1,
+            label: 2,
+            items: 2,
+            classes: 2
+        }
+    );
+    let short = ClassInput {
+        priors: &[GoldPrior::default()],
+        ..input(2, 2, 2, &good)
+    };
+    assert_eq!(
+        refusal(short),
+        ConsensusError::PriorCount {
+            priors: 1,
+            labelers: 2
+        }
+    );
+}
+
+#[test]
+fn oversized_tasks_are_refused_before_memory_is_taken() {
+    let too_many =
+        |items, labelers, classes| refusal(input(items, labelers, classes, &[])).to_string();
+    assert!(too_many(MAX_ITEMS as u32 + 1, 1, 2).contains("items"));
+    assert!(too_many(1, MAX_LABELERS as u32 + 1, 2).contains("labelers"));
+    assert!(too_many(MAX_ITEMS as u32, 1, 256).contains("posterior cells"));
+    assert!(too_many(1, MAX_LABELERS as u32, 256).contains("labeler cells"));
+}
+
+#[test]
+fn classes_that_nobody_uses_change_little() {
+    let list: Vec<Vote> = (0..60)
+        .flat_map(|item| {
+            (0..3).map(move |labeler| Vote {
+                item,
+                labeler,
+                label: u16::from(item % 2 == 0),
+            })
+        })
+        .collect();
+    let result = infer_class(&input(60, 3, 256, &list)).unwrap();
+    assert!(
+        result
+            .items
+            .iter()
+            .zip(0..)
+            .all(|(item, number)| item.label == Some(u16::from(number % 2 == 0)))
+    );
+    assert!(
+        result
+            .labelers
+            .iter()
+            .all(|labeler| labeler.skill_ppm > 950_000),
+        "{:?}",
+        result.labelers
+    );
+}
+
+#[test]
+fn the_algorithm_id_changes_only_on_purpose() {
+    assert_eq!(
+        hex::encode(algorithm_id()),
+        "88ed70fe77e012f3a697623806c49c5738c85e0dfb2ca66a4291d5ffaa9f7fae"
+    );
+}

@@ -1,0 +1,145 @@
+//! Accuracy on published crowds. They are not part of the project (most licences forbid it); without them the test says so and passes.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "this test reads files that cannot be part of the project; the core itself performs no IO"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use super::super::{ClassInput, Vote, infer_class, majority};
+
+/// Set and the accuracy of the best published method on it, in tenths of a per cent.
+const REFERENCES: [(&str, u64); 8] = [
+    ("rte", 928),
+    ("product", 940),
+    ("bluebirds", 889),
+    ("dog", 843),
+    ("weather", 860),
+    ("cifar10n", 918),
+    ("adult2", 769),
+    ("music_sim", 669),
+];
+/// Largest shortfall accepted, in tenths of a per cent.
+const SHORTFALL: u64 = 15;
+
+struct RealSet {
+    votes: Vec<Vote>,
+    truth: BTreeMap<u32, u16>,
+    items: u32,
+    labelers: u32,
+    classes: u16,
+}
+
+fn rows(path: &Path) -> Vec<Vec<String>> {
+    let text =
+        std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    text.lines()
+        .skip(1)
+        .map(|line| line.split(',').map(str::to_owned).collect())
+        .collect()
+}
+
+fn number(names: &mut BTreeMap<String, u32>, name: &str) -> u32 {
+    let next = names.len() as u32;
+    *names.entry(name.to_owned()).or_insert(next)
+}
+
+fn load(folder: &Path) -> RealSet {
+    let labels = rows(&folder.join("labels.csv"));
+    let classes: BTreeSet<&str> = labels.iter().map(|row| row[2].as_str()).collect();
+    let classes: BTreeMap<&str, u16> = classes.into_iter().zip(0..).collect();
+    let (mut tasks, mut workers) = (BTreeMap::new(), BTreeMap::new());
+    let (mut seen, mut votes) = (BTreeSet::new(), Vec::new());
+    for row in &labels {
+        let (item, labeler) = (number(&mut tasks, &row[0]), number(&mut workers, &row[1]));
+        // A few sets repeat answers; the first one counts, as in the protocol.
+        if seen.insert((item, labeler)) {
+            votes.push(Vote {
+                item,
+                labeler,
+                label: classes[row[2].as_str()],
+            });
+        }
+    }
+    let truth = rows(&folder.join("truth.csv"))
+        .iter()
+        .filter_map(|row| Some((*tasks.get(&row[0])?, *classes.get(row[1].as_str())?)))
+        .collect();
+    RealSet {
+        votes,
+        truth,
+        items: tasks.len() as u32,
+        labelers: workers.len() as u32,
+        classes: classes.len() as u16,
+    }
+}
+
+fn folder() -> Option<PathBuf> {
+    let folder = match std::env::var_os("ASSAY_DATA") {
+        Some(given) => PathBuf::from(given),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"),
+    };
+    folder.is_dir().then_some(folder)
+}
+
+/// Accuracy in tenths of a per cent, rounded to the nearest.
+fn accuracy(set: &RealSet, labels: impl Fn(usize) -> Option<u16>) -> u64 {
+    let right = set
+        .truth
+        .iter()
+        .filter(|&(&item, &truth)| labels(item as usize) == Some(truth))
+        .count();
+    (right * 2_000 + set.truth.len()).div_euclid(2 * set.truth.len()) as u64
+}
+
+#[test]
+fn real_sets_are_labelled_almost_as_well_as_by_the_best_method_of_each() {
+    let Some(folder) = folder() else {
+        println!(
+            "SKIPPED: no real crowds found; point ASSAY_DATA at a folder with one sub-folder per set"
+        );
+        return;
+    };
+    let none = BTreeMap::new();
+    println!(
+        "{:<12} {:>8} {:>8} {:>8} {:>8} {:>8}",
+        "set", "votes", "majority", "ours", "best", "flagged"
+    );
+    let mut failures = Vec::new();
+    for (name, best) in REFERENCES {
+        let set = load(&folder.join(name));
+        let input = ClassInput {
+            items: set.items,
+            labelers: set.labelers,
+            classes: set.classes,
+            votes: &set.votes,
+            gold: &none,
+            priors: &[],
+        };
+        let result = infer_class(&input).unwrap();
+        let plain = majority(&input).unwrap();
+        let ours = accuracy(&set, |item| result.items[item].label);
+        let plain = accuracy(&set, |item| plain[item]);
+        let flagged: usize = result.clusters.iter().map(Vec::len).sum();
+        let tenths = |value: u64| format!("{}.{}", value / 10, value % 10);
+        println!(
+            "{name:<12} {:>8} {:>8} {:>8} {:>8} {flagged:>8}",
+            set.votes.len(),
+            tenths(plain),
+            tenths(ours),
+            tenths(best)
+        );
+        if ours + SHORTFALL < best {
+            failures.push(format!("{name}: {} against {}", tenths(ours), tenths(best)));
+        }
+        if flagged * 100 > set.labelers as usize {
+            failures.push(format!(
+                "{name}: {flagged} of {} labelers flagged",
+                set.labelers
+            ));
+        }
+    }
+    assert!(failures.is_empty(), "{failures:?}");
+}

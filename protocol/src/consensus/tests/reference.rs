@@ -1,0 +1,389 @@
+//! A second, plain implementation of the experts: dense tables and nested loops, sharing only the fixed-point primitives.
+
+use std::collections::BTreeMap;
+
+use super::super::counts::{ACCURACY_STRENGTH, MATRIX_STRENGTH};
+use super::super::fixed::{ONE, log2, normalise, ratio};
+use super::super::model::{Expert, ROUNDS_MAX, SHAPES, STILL_Q16, Shape};
+use super::super::votes::{ClassInput, Index, Vote};
+use super::super::voting::Voting;
+use super::super::{infer_class, majority};
+use super::{Habit, Plan, Rng, mixed_habits};
+
+struct Case {
+    items: usize,
+    labelers: usize,
+    classes: usize,
+    votes: Vec<Vote>,
+    gold: BTreeMap<u32, u16>,
+    cluster: Vec<Option<u32>>,
+    clusters: usize,
+}
+
+impl Case {
+    fn draw(rng: &mut Rng) -> Self {
+        let (items, labelers) = (rng.below(9) as usize, 1 + rng.below(6) as usize);
+        let classes = 2 + rng.below(4) as usize;
+        let density = 1 + rng.below(100);
+        let clusters = rng.below(3) as usize;
+        let mut case = Self {
+            items,
+            labelers,
+            classes,
+            votes: Vec::new(),
+            gold: BTreeMap::new(),
+            cluster: vec![None; labelers],
+            clusters,
+        };
+        for item in 0..items as u32 {
+            if rng.percent(15) {
+                case.gold.insert(item, rng.below(classes as u64) as u16);
+            }
+            let favourite = rng.below(classes as u64) as u16;
+            for labeler in 0..labelers as u32 {
+                if rng.percent(density) {
+                    let label = if rng.percent(60) {
+                        favourite
+                    } else {
+                        rng.below(classes as u64) as u16
+                    };
+                    case.votes.push(Vote {
+                        item,
+                        labeler,
+                        label,
+                    });
+                }
+            }
+        }
+        for cluster in case.cluster.iter_mut() {
+            if clusters > 0 && rng.percent(50) {
+                *cluster = Some(rng.below(clusters as u64) as u32);
+            }
+        }
+        rng.shuffle(&mut case.votes);
+        case
+    }
+
+    fn on_item(&self, item: usize) -> impl Iterator<Item = &Vote> {
+        self.votes
+            .iter()
+            .filter(move |vote| vote.item as usize == item)
+    }
+
+    fn same_cluster(&self, left: &Vote, right: &Vote) -> bool {
+        left.labeler == right.labeler
+            || (self.cluster[left.labeler as usize].is_some()
+                && self.cluster[left.labeler as usize] == self.cluster[right.labeler as usize])
+    }
+
+    fn weight(&self, vote: &Vote) -> u32 {
+        let item = vote.item as usize;
+        ONE / self
+            .on_item(item)
+            .filter(|other| self.same_cluster(vote, other))
+            .count() as u32
+    }
+
+    fn one_hot(&self, item: usize) -> Option<Vec<u32>> {
+        let label = *self.gold.get(&(item as u32))?;
+        Some(
+            (0..self.classes)
+                .map(|class| if class == usize::from(label) { ONE } else { 0 })
+                .collect(),
+        )
+    }
+
+    /// Vote shares, leaving out the cluster of `without`.
+    fn shares(&self, item: usize, without: Option<&Vote>) -> Vec<u32> {
+        if let Some(row) = self.one_hot(item) {
+            return row;
+        }
+        let counted: Vec<&Vote> = self
+            .on_item(item)
+            .filter(|vote| without.is_none_or(|other| !self.same_cluster(vote, other)))
+            .collect();
+        let total: u64 = counted
+            .iter()
+            .map(|vote| u64::from(self.weight(vote)))
+            .sum();
+        let share = |class: usize| {
+            let votes = counted
+                .iter()
+                .filter(|vote| usize::from(vote.label) == class);
+            votes.map(|vote| u64::from(self.weight(vote))).sum::<u64>()
+        };
+        if total == 0 && without.is_none() {
+            return vec![ratio(1, self.classes as u64); self.classes];
+        }
+        (0..self.classes)
+            .map(|class| ratio(share(class), total))
+            .collect()
+    }
+
+    fn fit(&self, shape: Shape) -> (Vec<Vec<u32>>, u32) {
+        let k = self.classes;
+        let one = u64::from(ONE);
+        let mut q: Vec<Vec<u32>> = (0..self.items)
+            .map(|item| self.shares(item, None))
+            .collect();
+        // What each vote learns from.
+        let clustered = |vote: &Vote| self.cluster[vote.labeler as usize].is_some();
+        let mut lesson: Vec<Vec<u32>> = self
+            .votes
+            .iter()
+            .map(|vote| self.shares(vote.item as usize, clustered(vote).then_some(vote)))
+            .collect();
+        for round in 1..=ROUNDS_MAX {
+            // count[labeler][class][label]
+            let mut count = vec![vec![vec![0u64; k]; k]; self.labelers];
+            for (vote, row) in self.votes.iter().zip(&lesson) {
+                for class in 0..k {
+                    count[vote.labeler as usize][class][usize::from(vote.label)] +=
+                        u64::from(row[class]);
+                }
+            }
+            let right_of =
+                |table: &Vec<Vec<u64>>| (0..k).map(|class| table[class][class]).sum::<u64>();
+            let total_of = |table: &Vec<Vec<u64>>| table.iter().flatten().sum::<u64>();
+            let right: u64 = count.iter().map(right_of).sum();
+            let total: u64 = count.iter().map(total_of).sum();
+            let crowd = u64::from(ratio(2 * right + one, 2 * total + 2 * one));
+            let accuracy: Vec<u64> = count
+                .iter()
+                .map(|table| {
+                    let value = ratio(
+                        right_of(table) + ACCURACY_STRENGTH * crowd,
+                        total_of(table) + ACCURACY_STRENGTH * one,
+                    );
+                    u64::from(value).clamp(1, one - 1)
+                })
+                .collect();
+            let mut wrong = vec![vec![one / (k as u64 - 1); k]; k];
+            for class in 0..k {
+                for label in 0..k {
+                    wrong[class][label] +=
+                        count.iter().map(|table| table[class][label]).sum::<u64>();
+                }
+                wrong[class][class] = 0;
+            }
+            let evidence = |vote: &Vote, class: usize| {
+                let labeler = vote.labeler as usize;
+                let label = usize::from(vote.label);
+                let a = accuracy[labeler];
+                let log = if shape.matrix {
+                    let common = u64::from(ratio(wrong[class][label], wrong[class].iter().sum()));
+                    let pooled = if class == label {
+                        a
+                    } else {
+                        ((one - a) * common / one).max(1)
+                    };
+                    let row: u64 = count[labeler][class].iter().sum();
+                    log2(count[labeler][class][label] + MATRIX_STRENGTH * pooled)
+                        - log2(row + MATRIX_STRENGTH * one)
+                } else if class == label {
+                    log2(a * (k as u64 - 1)) - log2(one - a)
+                } else {
+                    0
+                };
+                log * i64::from(self.weight(vote)) / i64::from(ONE)
+            };
+            let prior: Vec<i64> = (0..k)
+                .map(|class| {
+                    let mass =
+                        |class: usize| one + q.iter().map(|row| u64::from(row[class])).sum::<u64>();
+                    if shape.class_prior {
+                        log2(mass(class)) - log2((0..k).map(mass).sum())
+                    } else {
+                        0
+                    }
+                })
+                .collect();
+            let posterior = |item: usize, without: Option<&Vote>| {
+                if let Some(row) = self.one_hot(item) {
+                    return row;
+                }
+                let counted: Vec<&Vote> = self
+                    .on_item(item)
+                    .filter(|vote| without.is_none_or(|other| !self.same_cluster(vote, other)))
+                    .collect();
+                if without.is_some() && counted.is_empty() {
+                    return vec![0; k];
+                }
+                let mut logs: Vec<i64> = (0..k)
+                    .map(|class| {
+                        prior[class]
+                            + counted
+                                .iter()
+                                .map(|vote| evidence(vote, class))
+                                .sum::<i64>()
+                    })
+                    .collect();
+                let mut row = vec![0; k];
+                normalise(&mut logs, &mut row);
+                row
+            };
+            let fresh: Vec<Vec<u32>> = (0..self.items).map(|item| posterior(item, None)).collect();
+            lesson = self
+                .votes
+                .iter()
+                .map(|vote| posterior(vote.item as usize, clustered(vote).then_some(vote)))
+                .collect();
+            let moved: u64 = q
+                .iter()
+                .flatten()
+                .zip(fresh.iter().flatten())
+                .map(|(old, new)| u64::from(old.abs_diff(*new)))
+                .sum();
+            q = fresh;
+            if moved <= STILL_Q16 * self.items as u64 {
+                return (q, round);
+            }
+        }
+        (q, ROUNDS_MAX)
+    }
+}
+
+#[test]
+fn ten_thousand_small_cases_agree_with_the_plain_implementation() {
+    let mut rng = Rng(11);
+    let mut clustered = 0;
+    for case_number in 0..10_000 {
+        let case = Case::draw(&mut rng);
+        let input = ClassInput {
+            items: case.items as u32,
+            labelers: case.labelers as u32,
+            classes: case.classes as u16,
+            votes: &case.votes,
+            gold: &case.gold,
+            priors: &[],
+        };
+        let index = Index::new(&input).unwrap();
+        let voting = if case.clusters > 0 {
+            clustered += 1;
+            Voting::clustered(&index, case.cluster.clone(), case.clusters)
+        } else {
+            Voting::independent(&index)
+        };
+        for shape in SHAPES {
+            let (posterior, rounds) = case.fit(shape);
+            let expert = Expert::fit(&index, &voting, shape);
+            assert_eq!(
+                expert.posterior,
+                posterior.concat(),
+                "case {case_number}, {shape:?}"
+            );
+            assert_eq!(expert.rounds, rounds, "case {case_number}, {shape:?}");
+        }
+    }
+    assert!(clustered > 5_000);
+}
+
+#[test]
+fn the_order_of_votes_changes_nothing() {
+    let mut rng = Rng(5);
+    let habits = mixed_habits();
+    for redundancy in [3, 5] {
+        let plan = Plan {
+            items: 300,
+            classes: 10,
+            redundancy,
+            majority_percent: 10,
+            gold_percent: 7,
+            habits: &habits,
+        };
+        let mut crowd = super::Crowd::draw(&plan, &mut rng);
+        let first = crowd.infer();
+        for _ in 0..10 {
+            rng.shuffle(&mut crowd.votes);
+            assert_eq!(crowd.infer(), first);
+        }
+    }
+}
+
+#[test]
+fn a_result_keeps_its_bytes_over_versions() {
+    let mut rng = Rng(2_026);
+    let habits = [
+        vec![Habit::Right(90); 6],
+        vec![Habit::Sheet; 3],
+        vec![Habit::Uniform],
+    ]
+    .concat();
+    let plan = Plan {
+        items: 120,
+        classes: 4,
+        redundancy: 6,
+        majority_percent: 40,
+        gold_percent: 10,
+        habits: &habits,
+    };
+    let crowd = super::Crowd::draw(&plan, &mut rng);
+    let result = crowd.infer();
+    assert_eq!(result.clusters, [[6, 7, 8]]);
+    let mut hasher = blake3::Hasher::new();
+    for item in 0..crowd.items {
+        for q in result.posteriors_of(item).unwrap() {
+            hasher.update(&q.to_le_bytes());
+        }
+    }
+    for labeler in &result.labelers {
+        hasher.update(&labeler.skill_ppm.to_le_bytes());
+        hasher.update(&labeler.spammer_ppm.to_le_bytes());
+        hasher.update(&labeler.agreement_ppm.to_le_bytes());
+    }
+    assert_eq!(
+        hasher.finalize().to_hex().as_str(),
+        "7221ffd72eda881d8c3384048061effd7aa1f4eb485f8976925dae690e41544a"
+    );
+}
+
+#[test]
+fn a_million_votes_fit_in_one_run() {
+    let mut rng = Rng(77);
+    let (items, labelers) = (200_000u32, 2_000u32);
+    let mut votes = Vec::new();
+    let mut truth = Vec::new();
+    for item in 0..items {
+        let class = [0, 0, 0, 0, 1, 1, 1, 2, 2, 3][rng.below(10) as usize];
+        truth.push(class);
+        let first = rng.below(u64::from(labelers)) as u32;
+        let stride = 1 + rng.below(390) as u32;
+        for step in 0..5 {
+            let labeler = (first + step * stride) % labelers;
+            let label = match labeler % 10 {
+                0..=6 if rng.percent(80) => class,
+                9 if rng.percent(70) => 1,
+                _ => rng.below(4) as u16,
+            };
+            votes.push(Vote {
+                item,
+                labeler,
+                label,
+            });
+        }
+    }
+    let gold = BTreeMap::new();
+    let input = ClassInput {
+        items,
+        labelers,
+        classes: 4,
+        votes: &votes,
+        gold: &gold,
+        priors: &[],
+    };
+    let result = infer_class(&input).unwrap();
+    let plain = majority(&input).unwrap();
+    let right = truth
+        .iter()
+        .zip(&result.items)
+        .filter(|(class, item)| item.label == Some(**class))
+        .count();
+    let right_plain = truth
+        .iter()
+        .zip(&plain)
+        .filter(|(class, label)| **label == Some(**class))
+        .count();
+    println!("a million votes: majority {right_plain}, network {right} of {items}");
+    assert!(right > right_plain + 6_000);
+    assert!(result.clusters.is_empty(), "{:?}", result.clusters);
+}

@@ -1,0 +1,508 @@
+//! Registry, escrow, anchor and distributor as one pure state machine.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    amount::Amount,
+    crypto::{hash, recover},
+    id::{Account, EvmSignature, Hash, NodeKey, Signature, TaskId},
+    lane::{Claim, role},
+    message::{BlockNews, BlockRef, ChainFact, EpochHeader, SettledTask},
+    network::NetworkProfile,
+};
+
+/// Why a contract would revert.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LedgerError {
+    /// Not enough tokens.
+    #[error("{account} holds {held}, {needed} are needed")]
+    Balance {
+        /// Who.
+        account: Account,
+        /// Has.
+        held: Amount,
+        /// Needs.
+        needed: Amount,
+    },
+    /// Registered already, or the node key is taken.
+    #[error("account or node key is registered already")]
+    Registered,
+    /// The account is unknown.
+    #[error("{0} is not registered")]
+    Unknown(Account),
+    /// The escrow exists already, or does not exist, or is released.
+    #[error("escrow of task {0}: {1}")]
+    Escrow(TaskId, &'static str),
+    /// A committee is drawn and its term runs, or nobody can sit on one.
+    #[error("lane {0} cannot draw a committee now")]
+    Draw(u32),
+    /// The header does not follow the last one.
+    #[error("header does not follow: {0}")]
+    Header(&'static str),
+    /// Too few good signatures.
+    #[error("{got} good signatures, {needed} are needed")]
+    Quorum {
+        /// Good ones.
+        got: usize,
+        /// Threshold.
+        needed: usize,
+    },
+    /// What is owed is not what was released.
+    #[error("owed {owed} but released {released}")]
+    NotConserved {
+        /// By the header.
+        owed: Amount,
+        /// By the escrows.
+        released: Amount,
+    },
+    /// The claim's proof does not lead to an active root.
+    #[error("the proof does not lead to an active root")]
+    Proof,
+    /// Everything was paid before.
+    #[error("nothing is due")]
+    NothingDue,
+}
+
+#[derive(Clone, Debug)]
+struct Member {
+    node_key: NodeKey,
+    roles: u8,
+    leaving: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Escrow {
+    deposit: Amount,
+    gold_bond: Amount,
+    released: bool,
+    /// Top-ups by the block that will hold them; a header counts those up to its own block.
+    late: BTreeMap<u64, Amount>,
+}
+
+impl Escrow {
+    /// Deposit and bond at the end of `block`.
+    fn at(&self, block: u64) -> Amount {
+        let late: Amount = self.late.range(block + 1..).map(|l| *l.1).sum();
+        Amount(self.deposit.0 + self.gold_bond.0 - late.0)
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct Lane {
+    committee: Option<(u64, Vec<Account>, u16)>,
+    epoch: u64,
+    head: Hash,
+    roots: BTreeMap<u64, Hash>,
+    owed: Amount,
+    released: Amount,
+    drawn_at: u64,
+}
+
+/// Totals of a lane, for conservation checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Released {
+    /// Released by escrows.
+    pub released: Amount,
+    /// Owed by the last root.
+    pub owed: Amount,
+}
+
+/// Roots that stay claimable.
+const ROOTS_KEPT: usize = 16;
+/// Largest committee of the twin: everybody, up to this.
+const COMMITTEE_MAX: usize = 21;
+
+/// The chain as the contracts see it.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    profile: NetworkProfile,
+    seed: Hash,
+    block: BlockRef,
+    recent: BTreeMap<u64, Hash>,
+    pending: Vec<ChainFact>,
+    members: BTreeMap<Account, Member>,
+    balances: BTreeMap<Account, Amount>,
+    escrows: BTreeMap<(TaskId, Account), Escrow>,
+    lanes: BTreeMap<u32, Lane>,
+    paid: BTreeMap<(u32, Account), Amount>,
+    claimed: Amount,
+    staked: Amount,
+}
+
+impl Ledger {
+    /// An empty chain. `seed` makes block hashes and randomness.
+    pub fn new(profile: NetworkProfile, seed: Hash) -> Self {
+        Self {
+            profile,
+            seed,
+            block: BlockRef {
+                number: 0,
+                hash: Hash::ZERO,
+                time: 0,
+            },
+            recent: BTreeMap::new(),
+            pending: Vec::new(),
+            members: BTreeMap::new(),
+            balances: BTreeMap::new(),
+            escrows: BTreeMap::new(),
+            lanes: BTreeMap::new(),
+            paid: BTreeMap::new(),
+            claimed: Amount::ZERO,
+            staked: Amount::ZERO,
+        }
+    }
+
+    /// Closes a block at `time` (seconds, never before the last one's).
+    pub fn mine(&mut self, time: u64) -> BlockNews {
+        let number = self.block.number + 1;
+        let time = time.max(self.block.time);
+        let parts: [&[u8]; 4] = [
+            &self.seed.0,
+            &number.to_be_bytes(),
+            &time.to_be_bytes(),
+            &self.block.hash.0,
+        ];
+        let block = BlockRef {
+            number,
+            time,
+            hash: hash("assay/1/ledger-block", &parts),
+        };
+        let randao = hash("assay/1/ledger-randao", &parts);
+        self.block = block;
+        self.recent.insert(number, block.hash);
+        if self.recent.len() > 256 {
+            self.recent.pop_first();
+        }
+        BlockNews {
+            block,
+            randao,
+            facts: std::mem::take(&mut self.pending),
+        }
+    }
+
+    /// Facts of the block that is not closed yet.
+    pub fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Makes tokens, as a development token does.
+    pub fn mint(&mut self, to: Account, amount: Amount) {
+        let sum = self.balances.entry(to).or_default();
+        *sum = Amount(sum.0.saturating_add(amount.0));
+    }
+
+    /// Tokens of an account.
+    pub fn balance(&self, account: &Account) -> Amount {
+        self.balances.get(account).copied().unwrap_or_default()
+    }
+
+    fn take(&mut self, from: Account, amount: Amount) -> Result<(), LedgerError> {
+        let held = self.balance(&from);
+        let left = held.checked_sub(amount).ok_or(LedgerError::Balance {
+            account: from,
+            held,
+            needed: amount,
+        })?;
+        self.balances.insert(from, left);
+        Ok(())
+    }
+
+    /// `Registry.register`.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    #[allow(clippy::too_many_arguments, reason = "the contract's own parameters")]
+    pub fn register(
+        &mut self,
+        account: Account,
+        node_key: NodeKey,
+        seal_key: Hash,
+        payee: Account,
+        roles: u8,
+        stake: Amount,
+        binding: Signature,
+    ) -> Result<(), LedgerError> {
+        let taken = self.members.values().any(|m| m.node_key == node_key);
+        if self.members.contains_key(&account) || taken {
+            return Err(LedgerError::Registered);
+        }
+        self.take(account, stake)?;
+        self.staked = Amount(self.staked.0 + stake.0);
+        self.members.insert(
+            account,
+            Member {
+                node_key,
+                roles,
+                leaving: false,
+            },
+        );
+        self.pending.push(ChainFact::Registered {
+            account,
+            node_key,
+            seal_key,
+            payee,
+            roles,
+            stake,
+            nonce: 0,
+            binding,
+        });
+        Ok(())
+    }
+
+    /// `Registry.requestUnbond`.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unknown`].
+    pub fn request_unbond(&mut self, account: Account) -> Result<(), LedgerError> {
+        self.members
+            .get_mut(&account)
+            .ok_or(LedgerError::Unknown(account))?
+            .leaving = true;
+        self.pending.push(ChainFact::UnbondRequested { account });
+        Ok(())
+    }
+
+    /// `TaskEscrow.fund`.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub fn fund(
+        &mut self,
+        client: Account,
+        task: TaskId,
+        lane: u32,
+        deposit: Amount,
+        gold_bond: Amount,
+    ) -> Result<(), LedgerError> {
+        if self.escrows.contains_key(&(task, client)) {
+            return Err(LedgerError::Escrow(task, "funded already"));
+        }
+        self.take(client, Amount(deposit.0 + gold_bond.0))?;
+        self.escrows.insert(
+            (task, client),
+            Escrow {
+                deposit,
+                gold_bond,
+                released: false,
+                late: BTreeMap::new(),
+            },
+        );
+        self.pending.push(ChainFact::Funded {
+            task,
+            client,
+            lane,
+            deposit,
+            gold_bond,
+        });
+        Ok(())
+    }
+
+    /// `TaskEscrow.topUp`.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub fn top_up(
+        &mut self,
+        from: Account,
+        task: TaskId,
+        client: Account,
+        amount: Amount,
+    ) -> Result<(), LedgerError> {
+        if self.escrows.get(&(task, client)).is_none_or(|e| e.released) {
+            return Err(LedgerError::Escrow(task, "not open"));
+        }
+        self.take(from, amount)?;
+        if let Some(escrow) = self.escrows.get_mut(&(task, client)) {
+            escrow.deposit = Amount(escrow.deposit.0 + amount.0);
+            let late = escrow.late.entry(self.block.number + 1).or_default();
+            *late = Amount(late.0 + amount.0);
+            let deposit = escrow.deposit;
+            self.pending.push(ChainFact::ToppedUp {
+                task,
+                client,
+                deposit,
+            });
+        }
+        Ok(())
+    }
+
+    /// `EpochAnchor.drawCommittee` while the registry is no larger than the committee: everybody, in account order.
+    ///
+    /// # Errors
+    /// [`LedgerError::Draw`].
+    pub fn draw_committee(&mut self, lane: u32) -> Result<(), LedgerError> {
+        let members: Vec<Account> = self
+            .members
+            .iter()
+            .filter(|(_, m)| m.roles & role::VALIDATOR != 0 && !m.leaving)
+            .map(|(a, _)| *a)
+            .collect();
+        let term_epochs = self.profile.params.term_epochs;
+        let state = self.lanes.entry(lane).or_default();
+        let running = state.committee.is_some() && state.epoch < state.drawn_at + term_epochs;
+        if lane >= self.profile.params.lanes
+            || members.is_empty()
+            || members.len() > COMMITTEE_MAX
+            || running
+        {
+            return Err(LedgerError::Draw(lane));
+        }
+        let threshold = (2 * members.len()).div_ceil(3) as u16;
+        let term = state.committee.as_ref().map_or(1, |c| c.0 + 1);
+        state.committee = Some((term, members.clone(), threshold));
+        state.drawn_at = state.epoch;
+        self.pending.push(ChainFact::CommitteeDrawn {
+            lane,
+            term,
+            members,
+            threshold,
+        });
+        Ok(())
+    }
+
+    /// `EpochAnchor.post`.
+    ///
+    /// # Errors
+    /// [`LedgerError`]; the state is unchanged then.
+    pub fn post_epoch(
+        &mut self,
+        poster: Account,
+        header: &EpochHeader,
+        settled: &[SettledTask],
+        signatures: &[(u8, EvmSignature)],
+    ) -> Result<(), LedgerError> {
+        let lane = self
+            .lanes
+            .get(&header.lane)
+            .ok_or(LedgerError::Header("no committee is drawn"))?;
+        let Some((term, members, threshold)) = &lane.committee else {
+            return Err(LedgerError::Header("no committee is drawn"));
+        };
+        if header.epoch != lane.epoch + 1 || header.parent != lane.head {
+            return Err(LedgerError::Header("not the next epoch"));
+        }
+        if header.term != *term {
+            return Err(LedgerError::Header("another term"));
+        }
+        if header.chain_block > self.block.number {
+            return Err(LedgerError::Header("its block is in the future"));
+        }
+        if self.recent.get(&header.chain_block) != Some(&header.chain_block_hash) {
+            return Err(LedgerError::Header(
+                "its block is not on this chain, or too old",
+            ));
+        }
+        if header.settled_hash != EpochHeader::hash_settled(settled) {
+            return Err(LedgerError::Header(
+                "the settled tasks are not the ones signed",
+            ));
+        }
+        let digest = header.signing_digest(&self.profile);
+        let rising = signatures.windows(2).all(|w| w[0].0 < w[1].0);
+        let good = signatures
+            .iter()
+            .filter(|(i, s)| {
+                members
+                    .get(usize::from(*i))
+                    .is_some_and(|m| recover(&digest, s) == Some(*m))
+            })
+            .count();
+        let needed = usize::from(*threshold);
+        if !rising || good < needed || good != signatures.len() {
+            return Err(LedgerError::Quorum { got: good, needed });
+        }
+        let mut released = lane.released;
+        for s in settled {
+            let escrow = self
+                .escrows
+                .get(&(s.task, s.client))
+                .filter(|e| !e.released)
+                .ok_or(LedgerError::Escrow(s.task, "not open"))?;
+            released = Amount(released.0 + escrow.at(header.chain_block).0);
+        }
+        if header.total_owed != released || header.total_owed < lane.owed {
+            return Err(LedgerError::NotConserved {
+                owed: header.total_owed,
+                released,
+            });
+        }
+        for s in settled {
+            if let Some(escrow) = self.escrows.get_mut(&(s.task, s.client)) {
+                escrow.released = true;
+                // What was paid in after the header's block is the client's again (`returnLateTopUp`).
+                let rest = escrow.deposit.0 + escrow.gold_bond.0 - escrow.at(header.chain_block).0;
+                self.mint(s.client, Amount(rest));
+            }
+        }
+        let hash = header.hash();
+        if let Some(lane) = self.lanes.get_mut(&header.lane) {
+            lane.released = released;
+            lane.owed = header.total_owed;
+            lane.epoch = header.epoch;
+            lane.head = hash;
+            lane.roots.insert(header.epoch, header.payout_root);
+            while lane.roots.len() > ROOTS_KEPT {
+                lane.roots.pop_first();
+            }
+        }
+        self.pending.push(ChainFact::EpochPosted {
+            lane: header.lane,
+            epoch: header.epoch,
+            header: hash,
+            signers: signatures.iter().map(|s| s.0).collect(),
+            poster,
+        });
+        Ok(())
+    }
+
+    /// `RewardDistributor.claim`: anyone, for anyone. Returns what was paid now.
+    ///
+    /// # Errors
+    /// [`LedgerError::Proof`] or [`LedgerError::NothingDue`].
+    pub fn claim(&mut self, claim: &Claim) -> Result<Amount, LedgerError> {
+        let root = self
+            .lanes
+            .get(&claim.lane)
+            .and_then(|l| l.roots.get(&claim.epoch));
+        if root != Some(&claim.root) || !claim.is_valid() {
+            return Err(LedgerError::Proof);
+        }
+        let paid = self.paid.entry((claim.lane, claim.payee)).or_default();
+        let due = claim
+            .total
+            .checked_sub(*paid)
+            .filter(|d| d.0 > 0)
+            .ok_or(LedgerError::NothingDue)?;
+        *paid = claim.total;
+        self.claimed = Amount(self.claimed.0 + due.0);
+        self.mint(claim.payee, due);
+        Ok(due)
+    }
+
+    /// Totals of a lane.
+    pub fn released(&self, lane: u32) -> Released {
+        self.lanes.get(&lane).map_or(
+            Released {
+                released: Amount::ZERO,
+                owed: Amount::ZERO,
+            },
+            |l| Released {
+                released: l.released,
+                owed: l.owed,
+            },
+        )
+    }
+
+    /// Every token that exists: balances, stakes, open escrows, and what the distributor still holds. Constant but for [`Self::mint`].
+    pub fn supply(&self) -> Amount {
+        let balances: Amount = self.balances.values().copied().sum();
+        let open: Amount = self
+            .escrows
+            .values()
+            .filter(|e| !e.released)
+            .map(|e| Amount(e.deposit.0 + e.gold_bond.0))
+            .sum();
+        let released: Amount = self.lanes.values().map(|l| l.released).sum();
+        Amount(balances.0 + self.staked.0 + open.0 + released.0 - self.claimed.0)
+    }
+}

@@ -1,0 +1,8 @@
+//! The ledger twin: the contracts' rules as a pure state machine.
+//!
+//! It says what the chain would say to each call, so that the simulator has a chain and every test can hold the contracts' money against
+//! a second account of it. It knows no gas, no transactions and no reorganisations.
+
+mod ledger;
+
+pub use ledger::{Ledger, LedgerError, Released};

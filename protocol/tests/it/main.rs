@@ -1,0 +1,9 @@
+//! The core as its bodies see it: whole tasks, hostile messages, restarts, order of arrival.
+#![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
+
+mod golden;
+mod hostile;
+mod lifecycle;
+mod money;
+mod order;
+mod village;

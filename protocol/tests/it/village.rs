@@ -1,0 +1,657 @@
+//! A village: cores of validators, labelers and a client around one pure ledger, with messages in a queue.
+//!
+//! No threads, no clock: time moves when the test says so. `shuffle` delivers queued messages in a seeded order.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use assay_protocol::{
+    amount::Amount,
+    codec,
+    core::{
+        ChainCall, Command, Config, Core, Effect, Family, GoldSecret, Input, Notice, Op,
+        RequestFault, Restored,
+    },
+    crypto::{BINDING_DOMAIN, EvmKey, NodeKeypair, binding_message, hash},
+    id::{Account, Hash, NodeKey, Salt, ShardHash, TaskId},
+    lane::{Claim, PayoutFile, role},
+    message::{
+        Answer, AssignmentRule, BlockNews, Durations, EpochBody, EpochHeader, ItemSet, Manifest,
+        Request, Response, ShardRef, TaskKind, WavePlan, gold_root,
+    },
+    network::{Contracts, NetworkProfile, Params},
+    settlement::Ledger,
+    task::TaskOutcome,
+};
+
+pub type Disk = BTreeMap<(Family, Vec<u8>), Vec<u8>>;
+
+pub struct Villager {
+    pub core: Option<Core>,
+    pub disk: Disk,
+    pub node: NodeKeypair,
+    pub evm: EvmKey,
+    pub role: u8,
+    pub notices: Vec<Notice>,
+    pub headers: Vec<EpochHeader>,
+    pub outcomes: Vec<TaskOutcome>,
+    pub penalties: usize,
+    replies: BTreeMap<u64, (usize, u64)>,
+    next_block: usize,
+}
+
+enum Mail {
+    Request {
+        from: usize,
+        to: usize,
+        id: u64,
+        bytes: Vec<u8>,
+    },
+    Response {
+        to: usize,
+        id: u64,
+        result: Result<Vec<u8>, RequestFault>,
+    },
+    Gossip {
+        from: NodeKey,
+        to: usize,
+        bytes: Vec<u8>,
+    },
+}
+
+pub struct Village {
+    pub profile: NetworkProfile,
+    pub ledger: Ledger,
+    pub people: Vec<Villager>,
+    pub blocks: Vec<BlockNews>,
+    mail: VecDeque<Mail>,
+    calls: VecDeque<(usize, ChainCall)>,
+    now: u64,
+    time: u64,
+    token: u64,
+    shuffle: u64,
+    /// (item, labeler) -> label.
+    pub answers: fn(u32, usize) -> u16,
+    /// Nodes that get no mail and no blocks.
+    pub down: BTreeSet<usize>,
+    pub call_errors: Vec<String>,
+}
+
+pub fn profile() -> NetworkProfile {
+    let a = |n: u8| Account([n; 20]);
+    NetworkProfile {
+        name: "village".into(),
+        chain_id: 31337,
+        dev: true,
+        rpc: vec![],
+        bootstrap: vec![],
+        start_block: 1,
+        contracts: Contracts {
+            token: a(0xa1),
+            registry: a(0xa2),
+            escrow: a(0xa3),
+            anchor: a(0xa4),
+            distributor: a(0xa5),
+            beacon: a(0xa6),
+        },
+        params: Params::dev(),
+    }
+}
+
+pub fn keys(n: u8, kind: u8) -> (NodeKeypair, EvmKey) {
+    let seed = hash("village", &[&[n, kind]]).0;
+    (
+        NodeKeypair::from_seed(&seed),
+        EvmKey::from_secret(&seed).unwrap(),
+    )
+}
+
+pub const STAKE: Amount = Amount(1_000_000_000);
+
+impl Village {
+    /// `validators` first, then one client, then `labelers`.
+    pub fn new(validators: usize, labelers: usize, shuffle: u64) -> Self {
+        let profile = profile();
+        let mut ledger = Ledger::new(profile.clone(), Hash([9; 32]));
+        let roles = std::iter::repeat_n(role::VALIDATOR, validators)
+            .chain([role::CLIENT])
+            .chain(std::iter::repeat_n(role::LABELER, labelers));
+        let mut people = Vec::new();
+        for (i, role) in roles.enumerate() {
+            let (node, evm) = keys(i as u8, 0);
+            let account = evm.account();
+            ledger.mint(account, Amount(1_000_000_000_000));
+            let message = binding_message(
+                profile.chain_id,
+                profile.contracts.registry,
+                account,
+                0,
+                node.public(),
+            );
+            let binding = node.sign(BINDING_DOMAIN, &message);
+            ledger
+                .register(
+                    account,
+                    node.public(),
+                    Hash([1; 32]),
+                    account,
+                    role,
+                    STAKE,
+                    binding,
+                )
+                .unwrap();
+            people.push(Villager {
+                core: None,
+                disk: Disk::new(),
+                node,
+                evm,
+                role,
+                notices: vec![],
+                headers: vec![],
+                outcomes: vec![],
+                penalties: 0,
+                replies: BTreeMap::new(),
+                next_block: 0,
+            });
+        }
+        let mut village = Self {
+            profile,
+            ledger,
+            people,
+            blocks: vec![],
+            mail: VecDeque::new(),
+            calls: VecDeque::new(),
+            now: 0,
+            time: 1_000,
+            token: 0,
+            shuffle,
+            answers: |item, _| (item % 3) as u16,
+            down: BTreeSet::new(),
+            call_errors: vec![],
+        };
+        for i in 0..village.people.len() {
+            village.start(i);
+        }
+        village
+    }
+
+    pub fn client(&self) -> usize {
+        self.people
+            .iter()
+            .position(|p| p.role == role::CLIENT)
+            .unwrap()
+    }
+
+    pub fn account(&self, i: usize) -> Account {
+        self.people[i].evm.account()
+    }
+
+    /// Starts (or restarts) a core from its disk.
+    pub fn start(&mut self, i: usize) {
+        let person = &mut self.people[i];
+        let values = |family| person.disk.iter().filter(move |(k, _)| k.0 == family);
+        let record = |id: &[u8]| person.disk.get(&(Family::Record, id.to_vec())).cloned();
+        let restored = Restored {
+            snapshots: values(Family::Snapshot).map(|r| r.1.clone()).collect(),
+            promised: values(Family::Promise)
+                .filter_map(|r| record(&r.0.1))
+                .collect(),
+            announced: values(Family::Announce).map(|r| r.1.clone()).collect(),
+            own: values(Family::Own)
+                .map(|r| (r.0.1.clone(), r.1.clone()))
+                .collect(),
+            votes: values(Family::Vote)
+                .map(|r| (r.0.1.clone(), r.1.clone()))
+                .collect(),
+        };
+        let config = Config {
+            profile: self.profile.clone(),
+            node: person.node.clone(),
+            evm: (person.role == role::VALIDATOR).then(|| person.evm.clone()),
+        };
+        let core = Core::new(config, restored, self.now);
+        person.next_block = self
+            .blocks
+            .iter()
+            .position(|b| b.block.number >= core.next_block())
+            .unwrap_or(self.blocks.len());
+        person.core = Some(core);
+        person.replies.clear();
+        self.perform(i);
+    }
+
+    /// `kill -9`: memory is gone, the disk stays.
+    pub fn kill(&mut self, i: usize) {
+        self.people[i].core = None;
+        self.down.insert(i);
+    }
+
+    pub fn revive(&mut self, i: usize) {
+        self.down.remove(&i);
+        self.start(i);
+    }
+
+    pub fn command(
+        &mut self,
+        i: usize,
+        command: Command,
+    ) -> Result<TaskId, assay_protocol::core::CommandError> {
+        let now = self.now;
+        let result = self.people[i].core.as_mut().unwrap().command(command, now);
+        self.perform(i);
+        result
+    }
+
+    pub fn feed(&mut self, i: usize, input: Input) {
+        let now = self.now;
+        if let Some(core) = self.people[i].core.as_mut() {
+            core.handle(input, now);
+        }
+        self.perform(i);
+    }
+
+    /// Asks node `i` as `from` would, and gives the answer.
+    pub fn ask(&mut self, from: NodeKey, i: usize, request: &Request) -> Option<Response> {
+        self.token += 1;
+        let token = self.token;
+        let now = self.now;
+        let core = self.people[i].core.as_mut()?;
+        core.handle(
+            Input::Request {
+                token,
+                from,
+                bytes: codec::encode(request),
+            },
+            now,
+        );
+        let mut answer = None;
+        let mut rest = Vec::new();
+        while let Some(effect) = core.next_effect() {
+            match effect {
+                Effect::Respond { token: t, bytes } if t == token => {
+                    answer = Some(codec::decode(&bytes, usize::MAX).unwrap());
+                }
+                other => rest.push(other),
+            }
+        }
+        for effect in rest {
+            self.act(i, effect);
+        }
+        answer
+    }
+
+    fn perform(&mut self, i: usize) {
+        while let Some(effect) = self.people[i].core.as_mut().and_then(Core::next_effect) {
+            self.act(i, effect);
+        }
+    }
+
+    fn index(&self, key: &NodeKey) -> Option<usize> {
+        self.people.iter().position(|p| p.node.public() == *key)
+    }
+
+    fn act(&mut self, i: usize, effect: Effect) {
+        match effect {
+            Effect::Persist(ops) => {
+                for op in ops {
+                    match op {
+                        Op::Put { family, key, value } => {
+                            self.people[i].disk.insert((family, key), value)
+                        }
+                        Op::Delete { family, key } => self.people[i].disk.remove(&(family, key)),
+                    };
+                }
+            }
+            Effect::Publish { bytes, .. } => {
+                let from = self.people[i].node.public();
+                for to in (0..self.people.len()).filter(|t| *t != i) {
+                    self.mail.push_back(Mail::Gossip {
+                        from,
+                        to,
+                        bytes: bytes.clone(),
+                    });
+                }
+            }
+            Effect::Request { id, to, bytes, .. } => match self.index(&to) {
+                Some(to) => self.mail.push_back(Mail::Request {
+                    from: i,
+                    to,
+                    id,
+                    bytes,
+                }),
+                None => self.mail.push_back(Mail::Response {
+                    to: i,
+                    id,
+                    result: Err(RequestFault("unknown".into())),
+                }),
+            },
+            Effect::Respond { token, bytes } => {
+                if let Some((to, id)) = self.people[i].replies.remove(&token) {
+                    self.mail.push_back(Mail::Response {
+                        to,
+                        id,
+                        result: Ok(bytes),
+                    });
+                }
+            }
+            Effect::FetchShards { task, .. } => self.feed(i, Input::ShardsReady { task }),
+            Effect::Submit(call) => self.calls.push_back((i, call)),
+            Effect::Notify(notice) => {
+                match &notice {
+                    Notice::Anchored { header, .. } => {
+                        self.people[i].headers.push((**header).clone())
+                    }
+                    Notice::Finished { outcome } => {
+                        self.people[i].outcomes.push((**outcome).clone())
+                    }
+                    Notice::Alarm { text } => panic!("alarm at {i}: {text}"),
+                    _ => {}
+                }
+                self.people[i].notices.push(notice);
+            }
+            Effect::Penalise { .. } => self.people[i].penalties += 1,
+            Effect::Verdict { .. } => {}
+        }
+    }
+
+    fn rand(&mut self, n: usize) -> usize {
+        if self.shuffle == 0 {
+            return 0;
+        }
+        self.shuffle = self
+            .shuffle
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.shuffle >> 33) as usize % n
+    }
+
+    /// Delivers all queued mail.
+    pub fn deliver(&mut self) {
+        for _ in 0..200_000 {
+            if self.mail.is_empty() {
+                return;
+            }
+            let at = self.rand(self.mail.len().min(64));
+            let Some(mail) = self.mail.remove(at) else {
+                return;
+            };
+            match mail {
+                Mail::Request {
+                    from,
+                    to,
+                    id,
+                    bytes,
+                } => {
+                    if self.down.contains(&to) || self.people[to].core.is_none() {
+                        self.mail.push_back(Mail::Response {
+                            to: from,
+                            id,
+                            result: Err(RequestFault("down".into())),
+                        });
+                        continue;
+                    }
+                    if let Some(content) = self.content(to, &bytes) {
+                        self.mail.push_back(Mail::Response {
+                            to: from,
+                            id,
+                            result: Ok(codec::encode(&content)),
+                        });
+                        continue;
+                    }
+                    self.token += 1;
+                    let token = self.token;
+                    self.people[to].replies.insert(token, (from, id));
+                    let from = self.people[from].node.public();
+                    self.feed(to, Input::Request { token, from, bytes });
+                }
+                Mail::Response { to, id, result } => {
+                    if !self.down.contains(&to) {
+                        self.feed(to, Input::Response { id, result });
+                    }
+                }
+                Mail::Gossip { from, to, bytes } => {
+                    if !self.down.contains(&to) {
+                        self.token += 1;
+                        let token = self.token;
+                        self.feed(to, Input::Gossip { token, from, bytes });
+                    }
+                }
+            }
+        }
+        panic!("the mail never ends");
+    }
+
+    /// What a node's storage answers without its core.
+    fn content(&self, i: usize, bytes: &[u8]) -> Option<Response> {
+        let disk = &self.people[i].disk;
+        let refused = || Response::refused(true, "not here");
+        Some(match codec::decode::<Request>(bytes, usize::MAX).ok()? {
+            Request::GetEpoch { lane, epoch } => disk
+                .get(&(Family::Epoch, assay_protocol::core::epoch_key(lane, epoch)))
+                .map_or_else(refused, |b| {
+                    Response::Epoch(codec::decode::<EpochBody>(b, usize::MAX).unwrap())
+                }),
+            Request::GetRecords { ids } => Response::Records(
+                ids.iter()
+                    .filter_map(|id| disk.get(&(Family::Record, id.0.to_vec())))
+                    .map(|b| codec::decode(b, usize::MAX).unwrap())
+                    .collect(),
+            ),
+            Request::GetAnnounce { task } => disk
+                .get(&(Family::Announce, task.0.to_vec()))
+                .map_or_else(refused, |b| {
+                    Response::Announce(codec::decode(b, usize::MAX).unwrap())
+                }),
+            _ => return None,
+        })
+    }
+
+    /// Mines a block after the given seconds, with the calls that are waiting.
+    pub fn mine(&mut self, secs: u64) {
+        self.time += secs;
+        self.now += secs * 1_000;
+        while let Some((i, call)) = self.calls.pop_front() {
+            let account = self.account(i);
+            let result = match &call {
+                ChainCall::Fund {
+                    task,
+                    lane,
+                    deposit,
+                    gold_bond,
+                } => self
+                    .ledger
+                    .fund(account, *task, *lane, *deposit, *gold_bond),
+                ChainCall::DrawCommittee { lane } => self.ledger.draw_committee(*lane),
+                ChainCall::PostEpoch {
+                    header,
+                    settled,
+                    signatures,
+                } => self.ledger.post_epoch(account, header, settled, signatures),
+            };
+            if let Err(error) = result {
+                self.call_errors.push(error.to_string());
+            }
+        }
+        let news = self.ledger.mine(self.time);
+        self.blocks.push(news);
+        for i in 0..self.people.len() {
+            self.sync(i);
+        }
+    }
+
+    fn sync(&mut self, i: usize) {
+        if self.down.contains(&i) || self.people[i].core.is_none() {
+            return;
+        }
+        let news = self.blocks[self.people[i].next_block..].to_vec();
+        self.people[i].next_block = self.blocks.len();
+        if !news.is_empty() {
+            self.feed(i, Input::Chain(news));
+        }
+    }
+
+    /// One round: people act, mail flows, a block comes.
+    pub fn round(&mut self) {
+        self.act_as_people();
+        self.deliver();
+        self.now += 150;
+        for i in 0..self.people.len() {
+            if !self.down.contains(&i) {
+                self.feed(i, Input::Wake);
+            }
+        }
+        self.deliver();
+        self.mine(1);
+        self.deliver();
+    }
+
+    fn act_as_people(&mut self) {
+        for i in 0..self.people.len() {
+            if self.people[i].role != role::LABELER || self.down.contains(&i) {
+                continue;
+            }
+            for notice in std::mem::take(&mut self.people[i].notices) {
+                match notice {
+                    Notice::Phase {
+                        task,
+                        phase: "enrolling",
+                        ..
+                    } => {
+                        let _ = self.command(
+                            i,
+                            Command::Enrol {
+                                task,
+                                capacity: 10_000,
+                            },
+                        );
+                    }
+                    Notice::Assigned {
+                        task, wave, items, ..
+                    } => {
+                        let answers = items
+                            .iter()
+                            .map(|item| Answer(*item, (self.answers)(*item, i)))
+                            .collect();
+                        let _ = self.command(
+                            i,
+                            Command::Answer {
+                                task,
+                                wave,
+                                answers,
+                            },
+                        );
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// Rounds until `done`, at most `rounds`.
+    pub fn run(&mut self, rounds: usize, done: impl Fn(&Self) -> bool) -> bool {
+        for _ in 0..rounds {
+            if done(self) {
+                return true;
+            }
+            self.round();
+        }
+        done(self)
+    }
+
+    pub fn manifest(
+        &self,
+        items: u32,
+        edit: impl FnOnce(&mut Manifest),
+    ) -> (Manifest, Vec<GoldSecret>) {
+        let fresh0 = items * 3 / 4;
+        let gold = |range: std::ops::Range<u32>, n: u8| GoldSecret {
+            entries: range.step_by(7).map(|i| (i, (i % 3) as u16)).collect(),
+            salt: Salt([n; 32]),
+        };
+        let secrets = vec![gold(0..fresh0, 1), gold(fresh0..items, 2)];
+        let plan = |s: &GoldSecret, fresh| WavePlan {
+            fresh,
+            gold_count: s.entries.len() as u32,
+            gold_root: gold_root(&s.salt, &s.entries),
+        };
+        let shard = |n: u8| ShardRef {
+            hash: ShardHash([n; 32]),
+            bytes: 100,
+        };
+        let mut manifest = Manifest {
+            v: 1,
+            network: self.profile.id(),
+            client: self.account(self.client()),
+            title: "three classes".into(),
+            guideline: vec![("en".into(), "pick one".into())],
+            kind: TaskKind::Class {
+                labels: vec!["a".into(), "b".into(), "c".into()],
+            },
+            items: ItemSet {
+                count: items,
+                index: shard(1),
+                shards: vec![shard(2)],
+            },
+            waves: vec![plan(&secrets[0], fresh0), plan(&secrets[1], items - fresh0)],
+            assignment: AssignmentRule::Drawn { k: 3, k_max: 5 },
+            target_posterior_ppm: 950_000,
+            price: Amount(1_000),
+            gold_bond: Amount(1_000_000),
+            full_skill_ppm: 600_000,
+            loss_cap_ppm: 1_000_000,
+            labelers_min: 3,
+            labelers_max: 100,
+            durations: Durations {
+                enrol_secs: 4,
+                commit_secs: 20,
+                reveal_secs: 10,
+                gold_secs: 6,
+            },
+            licence: "CC-BY-4.0".into(),
+            nonce: Salt([7; 32]),
+        };
+        edit(&mut manifest);
+        (manifest, secrets)
+    }
+
+    pub fn publish(&mut self, items: u32, edit: impl FnOnce(&mut Manifest)) -> TaskId {
+        let (manifest, gold) = self.manifest(items, edit);
+        let client = self.client();
+        self.command(
+            client,
+            Command::Publish {
+                manifest: Box::new(manifest),
+                gold,
+            },
+        )
+        .unwrap()
+    }
+
+    pub fn outcome(&self, i: usize) -> Option<&TaskOutcome> {
+        self.people[i].outcomes.last()
+    }
+
+    pub fn payout_file(&self, i: usize) -> PayoutFile {
+        codec::decode(
+            &self.people[i].disk[&(Family::Payout, 0u32.to_be_bytes().to_vec())],
+            usize::MAX,
+        )
+        .unwrap()
+    }
+
+    /// Claims everything that node `i` can prove, for everybody; returns what was paid to whom.
+    pub fn claim_all(&mut self, i: usize) -> BTreeMap<Account, Amount> {
+        let file = self.payout_file(i);
+        let claims: Vec<Claim> = file
+            .leaves
+            .iter()
+            .map(|l| file.claim(&l.0).unwrap())
+            .collect();
+        let mut paid = BTreeMap::new();
+        for claim in claims {
+            if let Ok(amount) = self.ledger.claim(&claim) {
+                paid.insert(claim.payee, amount);
+            }
+        }
+        paid
+    }
+}
