@@ -1,0 +1,71 @@
+//! Claims: proofs for anyone to keep, and paying them through this node.
+
+use assay_protocol::id::Account;
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+
+use super::{
+    error::ApiError,
+    model::{ClaimLine, ClaimsDone, ClaimsView, PaidLine},
+    server::Shared,
+};
+use crate::{chain::ChainError, runtime::NodeError};
+
+fn payee(text: &str) -> Result<Account, ApiError> {
+    text.parse()
+        .map_err(|e| ApiError::invalid(e, "an address is 0x and 40 hexadecimal digits"))
+}
+
+async fn claims(
+    shared: &Shared,
+    payee: Account,
+) -> Result<Vec<assay_protocol::lane::Claim>, ApiError> {
+    let mut claims = Vec::new();
+    for lane in 0..shared.node.config().profile.params.lanes {
+        match shared.node.claim_proof(lane, payee).await {
+            Ok(claim) => claims.push(claim),
+            Err(NodeError::NotFound(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(claims)
+}
+
+pub(super) async fn show(
+    State(shared): State<Shared>,
+    Path(of): Path<String>,
+) -> Result<Json<ClaimsView>, ApiError> {
+    let payee = payee(&of)?;
+    let mut lines = Vec::new();
+    for claim in claims(&shared, payee).await? {
+        // The proof is worth having also while the endpoint is down.
+        let paid = shared.node.chain().paid(claim.lane, payee).await.ok();
+        lines.push(ClaimLine { claim, paid });
+    }
+    Ok(Json(ClaimsView { claims: lines }))
+}
+
+pub(super) async fn claim(
+    State(shared): State<Shared>,
+    Path(of): Path<String>,
+) -> Result<Json<ClaimsDone>, ApiError> {
+    let payee = payee(&of)?;
+    let mut paid = Vec::new();
+    for claim in claims(&shared, payee).await? {
+        match shared.node.chain().claim(&claim).await {
+            Ok(done) => {
+                paid.push(PaidLine {
+                    lane: claim.lane,
+                    amount: done.amount,
+                    tx: done.tx,
+                    gas_used: done.gas_used,
+                });
+            }
+            Err(ChainError::NothingDue { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(Json(ClaimsDone { payee, paid }))
+}

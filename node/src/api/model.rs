@@ -1,0 +1,427 @@
+//! Shapes of the API: what the handlers send and the command line reads. Fields may be added; none changes its meaning.
+
+use std::collections::BTreeMap;
+
+use assay_protocol::{
+    amount::Amount,
+    core::GoldSecret,
+    id::{Account, Hash, RecordId, TaskId},
+    lane::Claim,
+    message::{Manifest, ShardRef},
+};
+use serde::{Deserialize, Serialize};
+
+/// What a running node writes to `api.json` (mode 0600) so that its owner's programs find it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Access {
+    /// Like `http://127.0.0.1:40123`.
+    pub url: String,
+    /// Bearer token of this run, 64 hexadecimal digits.
+    pub token: String,
+    /// Process id of the node.
+    pub pid: u32,
+}
+
+/// A node at a glance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusView {
+    /// Version of the program.
+    pub version: String,
+    /// The network.
+    pub network: NetworkView,
+    /// The node.
+    pub node: NodeView,
+    /// Connected peers.
+    pub peers: Vec<PeerView>,
+    /// The chain as this node knows it.
+    pub chain: ChainView,
+    /// Lanes.
+    pub lanes: Vec<LaneView>,
+    /// The account; none without an account key.
+    pub account: Option<AccountView>,
+    /// Own records on their way to the committee.
+    pub deliveries: Vec<DeliveryLine>,
+    /// Kind of transaction -> (number, gas) of this run.
+    pub gas: BTreeMap<String, (u64, u64)>,
+}
+
+/// A network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkView {
+    /// Name.
+    pub name: String,
+    /// EIP-155 chain id.
+    pub chain_id: u64,
+    /// Development network: nothing on it has value.
+    pub dev: bool,
+    /// Decimals of the reward token.
+    pub token_decimals: u8,
+}
+
+/// This node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeView {
+    /// libp2p peer id.
+    pub peer_id: String,
+    /// Ed25519 key in hex.
+    pub key: String,
+    /// Addresses listened on.
+    pub listen: Vec<String>,
+    /// Seconds since the API started.
+    pub uptime_secs: u64,
+    /// Process id.
+    pub pid: u32,
+}
+
+/// A connected peer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerView {
+    /// libp2p peer id.
+    pub peer_id: String,
+    /// Known addresses.
+    pub addresses: Vec<String>,
+    /// We opened the connection.
+    pub outbound: bool,
+    /// Only through a relay.
+    pub relayed: bool,
+    /// A node (and not a first-contact server).
+    pub node: bool,
+    /// Round trip, milliseconds.
+    pub rtt_ms: Option<u64>,
+    /// Standing here; negative is bad.
+    pub score: i64,
+}
+
+/// The chain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChainView {
+    /// Newest final block seen at the endpoint; 0 before the first.
+    pub finalized: u64,
+    /// Last block taken in by the core.
+    pub followed: u64,
+    /// Time of that block, seconds since 1970.
+    pub block_time: u64,
+    /// Final blocks not taken in yet.
+    pub lag_blocks: u64,
+    /// Why the endpoint could not be asked just now.
+    pub error: Option<String>,
+}
+
+/// A lane.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaneView {
+    /// Number.
+    pub lane: u32,
+    /// Last anchored epoch that this node agrees with.
+    pub epoch: u64,
+    /// Its header's hash.
+    pub head: Hash,
+    /// Members of the committee; 0 before the first draw.
+    pub committee: usize,
+    /// Signatures that make a quorum; 0 before the first draw.
+    pub threshold: usize,
+    /// Whether this node is a member.
+    pub member: bool,
+    /// Tasks under way.
+    pub tasks: usize,
+}
+
+/// The node's account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountView {
+    /// Address.
+    pub account: Account,
+    /// How far the registration is, one sentence.
+    pub registration: String,
+    /// Roles registered on chain; empty: not registered.
+    pub roles: Vec<String>,
+    /// Stake on chain.
+    pub stake: Amount,
+    /// Where pay goes.
+    pub payee: Account,
+    /// Total lost from the stake.
+    pub lost: Amount,
+    /// Native balance in wei, decimal text; none when the endpoint does not answer.
+    pub native_wei: Option<String>,
+    /// Token balance; none when the endpoint does not answer.
+    pub tokens: Option<Amount>,
+    /// Total ever owed to the payee.
+    pub owed: Amount,
+    /// Total ever paid to the payee; none when the endpoint does not answer.
+    pub paid: Option<Amount>,
+}
+
+/// A record of ours on its way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliveryLine {
+    /// Task.
+    pub task: TaskId,
+    /// Kind of record.
+    pub kind: String,
+    /// Members that gave receipts.
+    pub receipts: usize,
+    /// Receipts that make a quorum.
+    pub threshold: usize,
+    /// What a member last said against it.
+    pub last_refusal: Option<String>,
+}
+
+/// A task, for lists and for following it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskView {
+    /// Id.
+    pub id: TaskId,
+    /// Title.
+    pub title: String,
+    /// `announced`, `funding`, `funded`, a phase of an open task, `settled`, `cancelled`; `finished` in lists.
+    pub state: String,
+    /// Wave under way, from 0.
+    pub wave: Option<u8>,
+    /// Number of waves.
+    pub waves: usize,
+    /// When the phase closes at the latest, seconds of chain time.
+    pub deadline: Option<u64>,
+    /// Chain time here, seconds.
+    pub chain_time: u64,
+    /// Lane.
+    pub lane: u32,
+    /// Client.
+    pub client: Account,
+    /// Kind.
+    pub kind: String,
+    /// Names of the labels.
+    pub labels: Vec<String>,
+    /// Items.
+    pub items: u32,
+    /// Labels bought per item at first; none for an open task.
+    pub k: Option<u16>,
+    /// Most labels per item.
+    pub k_max: u16,
+    /// Price of one label at full skill.
+    pub price: Amount,
+    /// Labelers known to the lane: those whose enrolment is anchored.
+    pub labelers: u32,
+    /// Fewest.
+    pub labelers_min: u32,
+    /// Most.
+    pub labelers_max: u32,
+    /// Votes counted so far.
+    pub votes: u64,
+    /// (language, text).
+    pub guideline: Vec<(String, String)>,
+    /// SPDX expression.
+    pub licence: String,
+    /// Our own task: members that hold the shards.
+    pub custody: Option<usize>,
+    /// Members that must hold them before it is funded.
+    pub custody_needed: Option<usize>,
+    /// This node's enrolment: `none`, `sent` (on its way), `received` (receipts of a quorum), `enrolled` (anchored).
+    pub enrolment: String,
+}
+
+/// What this node has to label in the wave under way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AssignmentView {
+    /// Task.
+    pub task: TaskId,
+    /// Wave, from 0.
+    pub wave: u8,
+    /// Phase of the task.
+    pub phase: String,
+    /// `drafting`, `committed` or `revealed`.
+    pub stage: String,
+    /// When the phase closes, seconds of chain time.
+    pub deadline: Option<u64>,
+    /// Chain time here, seconds.
+    pub chain_time: u64,
+    /// Items, rising.
+    pub items: Vec<u32>,
+    /// (item, label) answered so far, durable.
+    pub answers: Vec<(u32, u16)>,
+}
+
+/// Body of `POST /v1/tasks/{id}/enrol`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnrolOrder {
+    /// Most labels per wave.
+    pub capacity: u32,
+}
+
+/// Body of `POST /v1/tasks/{id}/answers`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AnswersOrder {
+    /// Wave.
+    pub wave: u8,
+    /// (item, label).
+    pub answers: Vec<(u32, u16)>,
+}
+
+/// Body of `POST /v1/tasks/{id}/commit`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommitOrder {
+    /// Wave.
+    pub wave: u8,
+}
+
+/// Body of `POST /v1/publish`; the shards were sent before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PublishOrder {
+    /// Terms.
+    pub manifest: Manifest,
+    /// Secret gold by wave.
+    pub gold: Vec<GoldSecret>,
+}
+
+/// Answer of `POST /v1/shards`.
+pub type ShardKept = ShardRef;
+
+/// Answer of orders about a task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskDone {
+    /// Task.
+    pub task: TaskId,
+}
+
+/// What a payee can claim, by lane.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClaimsView {
+    /// Lanes that owe it something, paid or not.
+    pub claims: Vec<ClaimLine>,
+}
+
+/// One lane's claim.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClaimLine {
+    /// The proof.
+    pub claim: Claim,
+    /// Paid so far; none when the endpoint does not answer.
+    pub paid: Option<Amount>,
+}
+
+/// What claiming did, by lane.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClaimsDone {
+    /// Who was paid.
+    pub payee: Account,
+    /// One per lane with something due.
+    pub paid: Vec<PaidLine>,
+}
+
+/// One paid claim.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaidLine {
+    /// Lane.
+    pub lane: u32,
+    /// Amount that went to the payee.
+    pub amount: Amount,
+    /// Transaction.
+    pub tx: Hash,
+    /// Gas of it.
+    pub gas_used: u64,
+}
+
+/// News since a given number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventsView {
+    /// Pass this as `after` next time.
+    pub next: u64,
+    /// Some news between `after` and the first one here was dropped.
+    pub missed: bool,
+    /// The news, oldest first.
+    pub events: Vec<EventLine>,
+}
+
+/// One piece of news.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventLine {
+    /// Rises by one.
+    pub seq: u64,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Event {
+    /// A task was announced.
+    Announced {
+        /// Task.
+        task: TaskId,
+    },
+    /// A quorum holds the shards of our task; it is being funded.
+    InCustody {
+        /// Task.
+        task: TaskId,
+    },
+    /// A task entered a phase.
+    Phase {
+        /// Task.
+        task: TaskId,
+        /// Phase.
+        phase: String,
+        /// Wave.
+        wave: Option<u8>,
+    },
+    /// We are to label items.
+    Assigned {
+        /// Task.
+        task: TaskId,
+        /// Wave.
+        wave: u8,
+        /// Number of items.
+        items: usize,
+        /// Commit deadline, seconds of chain time.
+        deadline: u64,
+    },
+    /// A quorum gave receipts for a record of ours.
+    Delivered {
+        /// Task.
+        task: TaskId,
+        /// Record.
+        record: RecordId,
+        /// Kind of record.
+        kind: String,
+    },
+    /// An epoch is anchored, and our own computation agrees with it.
+    Anchored {
+        /// Lane.
+        lane: u32,
+        /// Epoch.
+        epoch: u64,
+        /// Members who signed.
+        signers: usize,
+    },
+    /// A task is over.
+    Finished {
+        /// Task.
+        task: TaskId,
+        /// Refunded unworked.
+        cancelled: bool,
+    },
+    /// Something that a person should see.
+    Alarm {
+        /// What, and what to do.
+        text: String,
+    },
+}
+
+impl Event {
+    /// The task it is about, if any.
+    pub fn task(&self) -> Option<TaskId> {
+        match self {
+            Self::Announced { task }
+            | Self::InCustody { task }
+            | Self::Phase { task, .. }
+            | Self::Assigned { task, .. }
+            | Self::Delivered { task, .. }
+            | Self::Finished { task, .. } => Some(*task),
+            Self::Anchored { .. } | Self::Alarm { .. } => None,
+        }
+    }
+}

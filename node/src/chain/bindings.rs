@@ -1,0 +1,40 @@
+//! The contracts as Rust types, generated from the compiled artifacts that are shipped with the protocol.
+
+#![allow(
+    missing_docs,
+    reason = "generated; the Solidity sources document every item"
+)]
+
+use alloy::sol;
+
+sol!(
+    #[sol(all_derives)]
+    DevToken,
+    "../protocol/contracts/artifacts/DevToken.json"
+);
+sol!(
+    #[sol(all_derives)]
+    PrevrandaoBeacon,
+    "../protocol/contracts/artifacts/PrevrandaoBeacon.json"
+);
+sol!(
+    #[sol(all_derives)]
+    #[allow(clippy::too_many_arguments)]
+    Registry,
+    "../protocol/contracts/artifacts/Registry.json"
+);
+sol!(
+    #[sol(all_derives)]
+    RewardDistributor,
+    "../protocol/contracts/artifacts/RewardDistributor.json"
+);
+sol!(
+    #[sol(all_derives)]
+    TaskEscrow,
+    "../protocol/contracts/artifacts/TaskEscrow.json"
+);
+sol!(
+    #[sol(all_derives)]
+    EpochAnchor,
+    "../protocol/contracts/artifacts/EpochAnchor.json"
+);

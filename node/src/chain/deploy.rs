@@ -1,0 +1,353 @@
+//! Deploying a development network, and giving its accounts play money.
+//!
+//! For development networks only: the token can be minted by anybody. Production deployments use the same bytecode with a vetted
+//! token and are described beside the contracts.
+
+use std::time::Duration;
+
+use alloy::{
+    primitives::{Address, Bytes, U64, U256},
+    rpc::types::TransactionRequest,
+    sol_types::{SolCall, SolConstructor},
+};
+use assay_protocol::{amount::Amount, id::Account, network::Contracts};
+use tokio::time::Instant;
+
+use super::{
+    bindings::{DevToken, EpochAnchor, PrevrandaoBeacon, Registry, RewardDistributor, TaskEscrow},
+    endpoint::{Endpoint, ReceiptRow},
+    error::ChainError,
+    pool::market,
+    revert::explain,
+    wallet::{Draft, Wallet},
+};
+
+/// Longest wait for one transaction to be mined.
+const MINED_WAIT: Duration = Duration::from_secs(120);
+/// Time between two looks for a receipt.
+const RECEIPT_POLL: Duration = Duration::from_millis(25);
+/// Most base units that one call may mint (the token's `MINT_CAP`).
+const MINT_CAP: u128 = 1_000_000_000_000;
+/// Most calls that one [`dev_fund`] makes.
+const MINTS_MAX: u128 = 100;
+/// Native currency of the throw-away account that mints, in wei (one ether).
+const MINTER_WEI: u128 = 1_000_000_000_000_000_000;
+
+/// What the contracts of a network are deployed with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeployParams {
+    /// Lanes; must equal the profile's.
+    pub lanes: u32,
+    /// Largest committee, in members.
+    pub committee_max: u8,
+    /// Epochs that a committee serves.
+    pub term_epochs: u64,
+    /// Least stake of a validator, in base units.
+    pub min_validator_stake: Amount,
+    /// Least stake of a labeler, in base units.
+    pub min_labeler_bond: Amount,
+    /// Seconds between leaving and withdrawing.
+    pub unbond_seconds: u64,
+    /// Seconds between the posting of a payout root and the first claim on it.
+    pub activation_delay: u64,
+    /// Blocks between a draw's request and the block whose randomness decides it.
+    pub beacon_delay_blocks: u64,
+}
+
+impl DeployParams {
+    /// Defaults of a development network with a token of six decimals.
+    pub const fn dev() -> Self {
+        Self {
+            lanes: 1,
+            committee_max: 7,
+            term_epochs: 64,
+            min_validator_stake: Amount(100_000_000),
+            min_labeler_bond: Amount(10_000_000),
+            unbond_seconds: 600,
+            activation_delay: 0,
+            beacon_delay_blocks: 2,
+        }
+    }
+}
+
+/// A deployed network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deployed {
+    /// Chain id that the endpoint reports.
+    pub chain_id: u64,
+    /// Addresses for the network profile.
+    pub contracts: Contracts,
+    /// First block that can hold an event of them.
+    pub start_block: u64,
+    /// Gas of each deployment, in order.
+    pub gas: Vec<(String, u64)>,
+}
+
+/// Sends transactions one after the other and waits for each; without a memory, unlike the outbox.
+struct Courier {
+    endpoint: Endpoint,
+    wallet: Wallet,
+    nonce: u64,
+}
+
+impl Courier {
+    async fn new(rpc: &str, key: &[u8; 32]) -> Result<(Self, u64), ChainError> {
+        let endpoint = Endpoint::new(rpc)?;
+        let chain_id: U64 = endpoint.ask("eth_chainId", ()).await?;
+        let wallet = Wallet::new(key, chain_id.to())?;
+        let nonce = endpoint.nonce(wallet.account(), true).await?;
+        Ok((
+            Self {
+                endpoint,
+                wallet,
+                nonce,
+            },
+            chain_id.to(),
+        ))
+    }
+
+    async fn send(
+        &mut self,
+        what: &str,
+        to: Option<Account>,
+        data: Bytes,
+    ) -> Result<ReceiptRow, ChainError> {
+        let refused = |why: String| ChainError::Refused {
+            what: what.to_owned(),
+            why,
+        };
+        let mut request = TransactionRequest::default()
+            .from(self.wallet.account().into())
+            .input(data.clone().into());
+        request.to = Some(to.map_or(alloy::primitives::TxKind::Create, |to| {
+            Address::from(to).into()
+        }));
+        let estimate = self
+            .endpoint
+            .ask::<_, U64>("eth_estimateGas", (request,))
+            .await;
+        let gas: u64 = estimate
+            .map_err(|fault| match fault.revert() {
+                Some(data) => refused(explain(data).1),
+                None => fault.into(),
+            })?
+            .to();
+        let fees = market(&self.endpoint)
+            .await?
+            .ok_or_else(|| refused("the chain has no base fee (EIP-1559)".to_owned()))?;
+        let draft = Draft {
+            to,
+            data,
+            gas_limit: gas.saturating_add(gas / 4),
+            fees,
+        };
+        let signed = self.wallet.sign(draft, self.nonce)?;
+        let raw = Bytes::copy_from_slice(&signed.raw.0);
+        self.endpoint
+            .ask::<_, alloy::primitives::B256>("eth_sendRawTransaction", (raw,))
+            .await?;
+        self.nonce += 1;
+        let deadline = Instant::now() + MINED_WAIT;
+        loop {
+            if let Some(receipt) = self.endpoint.receipt(signed.hash).await? {
+                return if receipt.ok {
+                    Ok(receipt)
+                } else {
+                    Err(refused(format!("transaction 0x{} reverted", signed.hash)))
+                };
+            }
+            if Instant::now() >= deadline {
+                return Err(refused(format!(
+                    "transaction 0x{} is not mined after {MINED_WAIT:?}",
+                    signed.hash
+                )));
+            }
+            tokio::time::sleep(RECEIPT_POLL).await;
+        }
+    }
+
+    async fn create(
+        &mut self,
+        name: &str,
+        code: &Bytes,
+        arguments: Vec<u8>,
+        gas: &mut Vec<(String, u64)>,
+    ) -> Result<(Address, u64), ChainError> {
+        let what = format!("deploy {name}");
+        let data: Bytes = [code.as_ref(), &arguments].concat().into();
+        let receipt = self.send(&what, None, data).await?;
+        gas.push((name.to_owned(), receipt.gas_used));
+        let why = || "the receipt names no contract".to_owned();
+        Ok((
+            receipt
+                .created
+                .ok_or_else(|| ChainError::Refused { what, why: why() })?,
+            receipt.block,
+        ))
+    }
+}
+
+/// Deploys a whole development network: token, beacon, registry, distributor, escrow, anchor, wired to each other.
+///
+/// The account behind `deployer` pays the gas and keeps no rights.
+///
+/// # Errors
+/// [`ChainError::Refused`] with the contract's reason, [`ChainError::Rpc`], [`ChainError::Config`] for a bad address or key.
+pub async fn deploy(
+    rpc: &str,
+    deployer: &[u8; 32],
+    params: &DeployParams,
+) -> Result<Deployed, ChainError> {
+    let (mut courier, chain_id) = Courier::new(rpc, deployer).await?;
+    let mut gas = Vec::new();
+    // The contracts name each other, so the last one's address is computed in advance.
+    let anchor = Address::from(courier.wallet.account()).create(courier.nonce + 5);
+
+    let (token, start_block) = courier
+        .create("DevToken", &DevToken::BYTECODE, Vec::new(), &mut gas)
+        .await?;
+    let arguments = PrevrandaoBeacon::constructorCall {
+        delay: params.beacon_delay_blocks,
+    }
+    .abi_encode();
+    let (beacon, _) = courier
+        .create(
+            "PrevrandaoBeacon",
+            &PrevrandaoBeacon::BYTECODE,
+            arguments,
+            &mut gas,
+        )
+        .await?;
+    let arguments = Registry::constructorCall {
+        token_: token,
+        minValidatorStake_: params.min_validator_stake.0,
+        minLabelerBond_: params.min_labeler_bond.0,
+        unbondSeconds_: params.unbond_seconds,
+        anchor_: anchor,
+    };
+    let (registry, _) = courier
+        .create(
+            "Registry",
+            &Registry::BYTECODE,
+            arguments.abi_encode(),
+            &mut gas,
+        )
+        .await?;
+    let arguments = RewardDistributor::constructorCall {
+        token_: token,
+        anchor_: anchor,
+        activationDelay: params.activation_delay,
+    };
+    let (distributor, _) = courier
+        .create(
+            "RewardDistributor",
+            &RewardDistributor::BYTECODE,
+            arguments.abi_encode(),
+            &mut gas,
+        )
+        .await?;
+    let arguments = TaskEscrow::constructorCall {
+        token_: token,
+        anchor_: anchor,
+        distributor_: distributor,
+    };
+    let (escrow, _) = courier
+        .create(
+            "TaskEscrow",
+            &TaskEscrow::BYTECODE,
+            arguments.abi_encode(),
+            &mut gas,
+        )
+        .await?;
+    let arguments = EpochAnchor::constructorCall {
+        registry_: registry,
+        escrow_: escrow,
+        distributor_: distributor,
+        beacon_: beacon,
+        lanes_: params.lanes,
+        committeeMax_: params.committee_max,
+        termEpochs_: params.term_epochs,
+    };
+    let (placed, _) = courier
+        .create(
+            "EpochAnchor",
+            &EpochAnchor::BYTECODE,
+            arguments.abi_encode(),
+            &mut gas,
+        )
+        .await?;
+    if placed != anchor {
+        return Err(ChainError::Refused {
+            what: "deploy EpochAnchor".to_owned(),
+            why: format!(
+                "it stands at {placed}, the others were told {anchor}; the deployer's key was used elsewhere meanwhile, deploy again"
+            ),
+        });
+    }
+    let contracts = Contracts {
+        token: token.into(),
+        registry: registry.into(),
+        escrow: escrow.into(),
+        anchor: anchor.into(),
+        distributor: distributor.into(),
+        beacon: beacon.into(),
+    };
+    Ok(Deployed {
+        chain_id,
+        contracts,
+        start_block,
+        gas,
+    })
+}
+
+/// Gives an account of an embedded development chain native currency and play money: its balance becomes `wei`, and `tokens` base
+/// units of `token` are minted for it.
+///
+/// # Errors
+/// [`ChainError::Rpc`] on any other chain, which does not set balances; [`ChainError::Refused`] for more than 100 times the token's
+/// cap of one call.
+pub async fn dev_fund(
+    rpc: &str,
+    token: Account,
+    account: Account,
+    wei: u128,
+    tokens: Amount,
+) -> Result<(), ChainError> {
+    let endpoint = Endpoint::new(rpc)?;
+    set_balance(&endpoint, account, wei).await?;
+    if tokens == Amount::ZERO {
+        return Ok(());
+    }
+    if tokens.0 > MINT_CAP * MINTS_MAX {
+        let why = format!("at most {} base units at a time", MINT_CAP * MINTS_MAX);
+        return Err(ChainError::Refused {
+            what: format!("mint {tokens} base units"),
+            why,
+        });
+    }
+    let mut key = [0; 32];
+    getrandom::fill(&mut key)
+        .map_err(|e| ChainError::Config(format!("no randomness from the system: {e}")))?;
+    let (mut courier, _) = Courier::new(rpc, &key).await?;
+    set_balance(&endpoint, courier.wallet.account(), MINTER_WEI).await?;
+    let mut left = tokens.0;
+    while left > 0 {
+        let amount = left.min(MINT_CAP);
+        let call = DevToken::mintCall {
+            to: account.into(),
+            amount: U256::from(amount),
+        };
+        courier
+            .send("mint play money", Some(token), call.abi_encode().into())
+            .await?;
+        left -= amount;
+    }
+    Ok(())
+}
+
+async fn set_balance(endpoint: &Endpoint, account: Account, wei: u128) -> Result<(), ChainError> {
+    let _: bool = endpoint
+        .ask("dev_setBalance", (Address::from(account), U256::from(wei)))
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,303 @@
+//! What the node wants done on chain, and how far each wish has come: the records of the durable outbox.
+//!
+//! An intent names an end ("this task is funded"), not a transaction; so asking twice, or after somebody else did it, is harmless.
+//! Invariant: a signed transaction is recorded before it is sent, and a nonce has one transaction unless its fee was raised.
+
+use assay_protocol::{
+    amount::Amount,
+    codec,
+    core::ChainCall,
+    id::{Account, Blob, EvmSignature, Hash, NetworkId, NodeKey, Signature, TaskId},
+    lane::Claim,
+    message::{EpochHeader, SettledTask},
+};
+use serde::{Deserialize, Serialize};
+
+use super::error::ChainError;
+
+/// Largest record, in bytes (8 MiB): a header with very many settled tasks.
+pub const JOB_BYTES_MAX: usize = 8 << 20;
+/// Version of the records' form, the first byte of every key.
+const FORM: u8 = 1;
+
+/// An end to reach.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Intent {
+    /// The task's escrow holds this money of ours.
+    Fund {
+        task: TaskId,
+        lane: u32,
+        deposit: Amount,
+        gold_bond: Amount,
+    },
+    /// The lane has a committee in office.
+    Draw { lane: u32 },
+    /// The header is the lane's epoch.
+    Post {
+        header: Box<EpochHeader>,
+        settled: Vec<SettledTask>,
+        signatures: Vec<(u8, EvmSignature)>,
+    },
+    /// Our account is registered with this node key.
+    Register {
+        node_key: NodeKey,
+        seal_key: Hash,
+        payee: Account,
+        roles: u8,
+        stake: Amount,
+        /// The account's registration counter that `binding` signs.
+        nonce: u64,
+        binding: Signature,
+    },
+    /// The payee has all that the claim proves.
+    Claim(Claim),
+}
+
+impl From<ChainCall> for Intent {
+    fn from(call: ChainCall) -> Self {
+        match call {
+            ChainCall::Fund {
+                task,
+                lane,
+                deposit,
+                gold_bond,
+            } => Self::Fund {
+                task,
+                lane,
+                deposit,
+                gold_bond,
+            },
+            ChainCall::DrawCommittee { lane } => Self::Draw { lane },
+            ChainCall::PostEpoch {
+                header,
+                settled,
+                signatures,
+            } => Self::Post {
+                header: Box::new(header),
+                settled,
+                signatures,
+            },
+        }
+    }
+}
+
+impl Intent {
+    /// The name of the intent in the outbox: network, account, kind and ids. Two equal wishes have one name.
+    pub fn key(&self, network: &NetworkId, account: &Account) -> Vec<u8> {
+        let mut key = vec![FORM];
+        key.extend_from_slice(&network.0);
+        key.extend_from_slice(&account.0);
+        match self {
+            Self::Fund { task, .. } => {
+                key.push(b'F');
+                key.extend_from_slice(&task.0);
+            }
+            Self::Draw { lane } => {
+                key.push(b'D');
+                key.extend_from_slice(&lane.to_be_bytes());
+            }
+            Self::Post { header, .. } => {
+                key.push(b'P');
+                key.extend_from_slice(&header.lane.to_be_bytes());
+                key.extend_from_slice(&header.epoch.to_be_bytes());
+                key.extend_from_slice(&header.hash().0);
+            }
+            Self::Register { node_key, .. } => {
+                key.push(b'R');
+                key.extend_from_slice(&node_key.0);
+            }
+            Self::Claim(claim) => {
+                key.push(b'C');
+                key.extend_from_slice(&claim.lane.to_be_bytes());
+                key.extend_from_slice(&claim.payee.0);
+                key.extend_from_slice(&claim.total.0.to_be_bytes());
+            }
+        }
+        key
+    }
+
+    /// Whether an outbox key belongs to this network and account.
+    pub fn is_ours(key: &[u8], network: &NetworkId, account: &Account) -> bool {
+        let (n, a) = (1 + NetworkId::LEN, 1 + NetworkId::LEN + Account::LEN);
+        key.len() > a && key[0] == FORM && key[1..n] == network.0 && key[n..a] == account.0
+    }
+
+    /// For people: completes "cannot ..." and "... done".
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Fund { task, .. } => format!("fund task {task}"),
+            Self::Draw { lane } => format!("draw the committee of lane {lane}"),
+            Self::Post { header, .. } => {
+                format!("post epoch {} of lane {}", header.epoch, header.lane)
+            }
+            Self::Register { node_key, .. } => format!("register node key {node_key}"),
+            Self::Claim(c) => format!(
+                "claim up to epoch {} of lane {} for 0x{}",
+                c.epoch, c.lane, c.payee
+            ),
+        }
+    }
+}
+
+/// A transaction as it was signed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Signed {
+    /// EIP-2718 bytes.
+    pub raw: Blob,
+    /// Its hash.
+    pub hash: Hash,
+}
+
+/// A step on its way. Several transactions share the nonce when the fee was raised; at most one of them can be mined.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Sent {
+    pub nonce: u64,
+    /// Whether the intent is reached with it; false for an approval.
+    pub last: bool,
+    /// What the step does, for logs.
+    pub step: String,
+    /// Newest last, never empty.
+    pub txs: Vec<Signed>,
+}
+
+/// A mined last step that is not final yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Mined {
+    /// How it was sent, to send it again should the chain drop it.
+    pub sent: Sent,
+    pub tx: Hash,
+    pub block: u64,
+    pub gas_used: u64,
+    /// What a claim paid.
+    pub paid: Option<Amount>,
+}
+
+/// How far an intent has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Stage {
+    /// Nothing on its way.
+    Queued,
+    /// Signed, recorded and, unless the process died in between, sent.
+    Sent(Sent),
+    /// In a block.
+    Mined(Mined),
+}
+
+/// One record of the outbox.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Job {
+    /// Order of arrival.
+    pub seq: u64,
+    pub intent: Intent,
+    pub stage: Stage,
+    /// Transactions of this job that were mined and reverted.
+    pub reverts: u32,
+}
+
+impl Job {
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode(self)
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Self, ChainError> {
+        let job: Self = codec::decode(bytes, JOB_BYTES_MAX).map_err(|e| {
+            ChainError::Store(format!("a record is damaged or of another version ({e})"))
+        })?;
+        match &job.stage {
+            Stage::Sent(sent) | Stage::Mined(Mined { sent, .. }) if sent.txs.is_empty() => Err(
+                ChainError::Store("a record of a sent step holds no transaction".to_owned()),
+            ),
+            _ => Ok(job),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn fund(task: u8, deposit: u128) -> Intent {
+        Intent::Fund {
+            task: TaskId([task; 32]),
+            lane: 0,
+            deposit: Amount(deposit),
+            gold_bond: Amount(1),
+        }
+    }
+
+    #[test]
+    fn equal_wishes_share_a_key_and_other_networks_and_accounts_do_not() {
+        let (n, a) = (NetworkId([1; 32]), Account([2; 20]));
+        assert_eq!(fund(1, 5).key(&n, &a), fund(1, 9).key(&n, &a));
+        assert_ne!(fund(1, 5).key(&n, &a), fund(2, 5).key(&n, &a));
+        assert_ne!(
+            Intent::Draw { lane: 1 }.key(&n, &a),
+            Intent::Draw { lane: 2 }.key(&n, &a)
+        );
+        let key = fund(1, 5).key(&n, &a);
+        assert!(Intent::is_ours(&key, &n, &a));
+        assert!(!Intent::is_ours(&key, &NetworkId([3; 32]), &a));
+        assert!(!Intent::is_ours(&key, &n, &Account([3; 20])));
+        assert!(!Intent::is_ours(&[], &n, &a));
+    }
+
+    #[test]
+    fn records_survive_the_round_trip() {
+        let sent = Sent {
+            nonce: 7,
+            last: true,
+            step: "fund".into(),
+            txs: vec![Signed {
+                raw: Blob(vec![2, 3]),
+                hash: Hash([4; 32]),
+            }],
+        };
+        let mined = Mined {
+            sent: sent.clone(),
+            tx: Hash([4; 32]),
+            block: 9,
+            gas_used: 10,
+            paid: Some(Amount(1)),
+        };
+        for stage in [Stage::Queued, Stage::Sent(sent), Stage::Mined(mined)] {
+            let job = Job {
+                seq: 3,
+                intent: fund(1, 5),
+                stage,
+                reverts: 0,
+            };
+            assert_eq!(Job::decode(&job.encode()), Ok(job));
+        }
+        let empty = Stage::Sent(Sent {
+            nonce: 7,
+            last: true,
+            step: String::new(),
+            txs: Vec::new(),
+        });
+        assert!(
+            Job::decode(
+                &Job {
+                    seq: 3,
+                    intent: fund(1, 5),
+                    stage: empty,
+                    reverts: 0
+                }
+                .encode()
+            )
+            .is_err()
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn damaged_records_are_errors_and_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), at in any::<prop::sample::Index>(), flip in 1u8..) {
+            let _ = Job::decode(&bytes);
+            let mut good = Job { seq: 3, intent: fund(1, 5), stage: Stage::Queued, reverts: 0 }.encode();
+            let at = at.index(good.len());
+            good[at] ^= flip;
+            let _ = Job::decode(&good);
+        }
+    }
+}

@@ -1,0 +1,467 @@
+//! The next step towards an intent, decided by what the chain holds now.
+//!
+//! Reads only. Because every step starts from the chain's state, a step that was lost, or taken by somebody else, or taken twice
+//! changes nothing: the next look finds what is left to do.
+
+use alloy::{
+    consensus::Header,
+    primitives::{B256, Bytes, U256, keccak256},
+    rlp::Encodable as _,
+    sol_types::{SolCall, SolError},
+};
+use assay_protocol::{
+    amount::Amount,
+    id::{Account, Hash},
+    network::NetworkProfile,
+};
+
+use super::{
+    bindings::{DevToken, EpochAnchor, PrevrandaoBeacon, Registry, RewardDistributor, TaskEscrow},
+    endpoint::{At, Endpoint},
+    error::RpcFault,
+    intent::Intent,
+    revert::{Advice, explain},
+};
+
+/// Blocks after which a header's block is too old for the anchor (its `BLOCK_WINDOW`).
+const ANCHOR_WINDOW_BLOCKS: u64 = 256;
+
+/// What to do next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Send a transaction; `last` when the intent is reached with it.
+    Send {
+        to: Account,
+        data: Bytes,
+        last: bool,
+        name: &'static str,
+    },
+    /// The chain holds what was asked for.
+    Done,
+    /// Something else has to happen first.
+    Wait(String),
+    /// It can never happen.
+    Fail(String),
+}
+
+fn send<C: SolCall>(to: Account, call: &C, last: bool, name: &'static str) -> Step {
+    Step::Send {
+        to,
+        data: call.abi_encode().into(),
+        last,
+        name,
+    }
+}
+
+/// Reads the chain for one account.
+pub(super) struct Planner<'a> {
+    pub endpoint: &'a Endpoint,
+    pub profile: &'a NetworkProfile,
+    pub account: Account,
+}
+
+impl Planner<'_> {
+    pub async fn next(&self, intent: &Intent) -> Result<Step, RpcFault> {
+        match intent {
+            Intent::Fund { .. } => self.fund(intent).await,
+            Intent::Draw { lane } => self.draw(*lane).await,
+            Intent::Post { .. } => self.post(intent).await,
+            Intent::Register { .. } => self.register(intent).await,
+            Intent::Claim(claim) => self.claim(claim).await,
+        }
+    }
+
+    fn tokens(&self, units: u128) -> String {
+        Amount(units).to_decimal(self.profile.params.token_decimals)
+    }
+
+    /// The step that makes `amount` of our tokens available to `spender`; none when they are.
+    async fn allow(
+        &self,
+        spender: Account,
+        amount: u128,
+        purpose: &str,
+    ) -> Result<Option<Step>, RpcFault> {
+        let (token, owner) = (self.profile.contracts.token, self.account.into());
+        let balance = self
+            .endpoint
+            .view(token, DevToken::balanceOfCall { account: owner })
+            .await?;
+        if balance < U256::from(amount) {
+            return Ok(Some(Step::Fail(format!(
+                "account 0x{} holds {} tokens, {purpose} needs {}; send it {} more and ask again",
+                self.account,
+                self.tokens(balance.saturating_to()),
+                self.tokens(amount),
+                self.tokens(amount.saturating_sub(balance.saturating_to())),
+            ))));
+        }
+        let allowed = self
+            .endpoint
+            .view(
+                token,
+                DevToken::allowanceCall {
+                    owner,
+                    spender: spender.into(),
+                },
+            )
+            .await?;
+        if allowed >= U256::from(amount) {
+            return Ok(None);
+        }
+        let call = DevToken::approveCall {
+            spender: spender.into(),
+            value: U256::from(amount),
+        };
+        Ok(Some(send(token, &call, false, "approve")))
+    }
+
+    async fn fund(&self, intent: &Intent) -> Result<Step, RpcFault> {
+        let Intent::Fund {
+            task,
+            lane,
+            deposit,
+            gold_bond,
+        } = intent
+        else {
+            return Ok(wrong_kind());
+        };
+        let (escrow, id) = (self.profile.contracts.escrow, B256::from(task.0));
+        let held = self
+            .endpoint
+            .view(
+                escrow,
+                TaskEscrow::escrowsCall {
+                    taskId: id,
+                    client: self.account.into(),
+                },
+            )
+            .await?;
+        if held.deposit != 0 {
+            let enough =
+                held.deposit >= deposit.0 && held.goldBond >= gold_bond.0 && held.lane == *lane;
+            return Ok(if enough {
+                Step::Done
+            } else {
+                Step::Fail(format!(
+                    "the task is funded already, in lane {} with a deposit of {} and a gold bond of {}, which is not what was asked \
+                     for (lane {lane}, {} and {}); top it up, or publish the task under another id",
+                    held.lane,
+                    self.tokens(held.deposit),
+                    self.tokens(held.goldBond),
+                    self.tokens(deposit.0),
+                    self.tokens(gold_bond.0),
+                ))
+            });
+        }
+        let Some(need) = deposit.checked_add(*gold_bond) else {
+            return Ok(Step::Fail(
+                "deposit and gold bond together exceed 2^128 base units".to_owned(),
+            ));
+        };
+        if let Some(step) = self.allow(escrow, need.0, "the task").await? {
+            return Ok(step);
+        }
+        let call = TaskEscrow::fundCall {
+            taskId: id,
+            lane: *lane,
+            deposit: deposit.0,
+            goldBond: gold_bond.0,
+        };
+        Ok(send(escrow, &call, true, "fund"))
+    }
+
+    async fn register(&self, intent: &Intent) -> Result<Step, RpcFault> {
+        let Intent::Register {
+            node_key,
+            seal_key,
+            payee,
+            roles,
+            stake,
+            nonce,
+            binding,
+        } = intent
+        else {
+            return Ok(wrong_kind());
+        };
+        let registry = self.profile.contracts.registry;
+        let known = self
+            .endpoint
+            .view(
+                registry,
+                Registry::accountsCall {
+                    account: self.account.into(),
+                },
+            )
+            .await?;
+        if known.nodeKey == B256::from(node_key.0) {
+            return Ok(Step::Done);
+        }
+        if known.nodeKey != B256::ZERO {
+            return Ok(Step::Fail(format!(
+                "account 0x{} is registered with another node key, {}; unbond and withdraw it first, or use its key",
+                self.account,
+                Hash::from(known.nodeKey)
+            )));
+        }
+        if known.nonce != *nonce {
+            return Ok(Step::Fail(format!(
+                "the account has registered {} times, the signature of the node key is for number {nonce}; ask again",
+                known.nonce
+            )));
+        }
+        let owner = self
+            .endpoint
+            .view(
+                registry,
+                Registry::accountOfNodeKeyCall {
+                    nodeKey: B256::from(node_key.0),
+                },
+            )
+            .await?;
+        if !owner.is_zero() {
+            return Ok(Step::Fail(format!(
+                "the node key belongs to account 0x{} already; one node key serves one account",
+                Account::from(owner)
+            )));
+        }
+        if let Some(step) = self.allow(registry, stake.0, "the stake").await? {
+            return Ok(step);
+        }
+        let call = Registry::registerCall {
+            nodeKey: B256::from(node_key.0),
+            sealKey: (*seal_key).into(),
+            payee: (*payee).into(),
+            roles: *roles,
+            stake: stake.0,
+            binding: Bytes::copy_from_slice(&binding.0),
+        };
+        Ok(send(registry, &call, true, "register"))
+    }
+
+    async fn post(&self, intent: &Intent) -> Result<Step, RpcFault> {
+        let Intent::Post {
+            header,
+            settled,
+            signatures,
+        } = intent
+        else {
+            return Ok(wrong_kind());
+        };
+        let anchor = self.profile.contracts.anchor;
+        let head = self
+            .endpoint
+            .view(anchor, EpochAnchor::headCall { lane: header.lane })
+            .await?;
+        if head.epoch >= header.epoch {
+            let call = EpochAnchor::headerHashCall {
+                lane: header.lane,
+                epoch: header.epoch,
+            };
+            let posted: Hash = self.endpoint.view(anchor, call).await?.into();
+            return Ok(if posted == header.hash() {
+                Step::Done
+            } else {
+                Step::Fail(format!(
+                    "another header, {posted}, is posted as this epoch; ours is {}",
+                    header.hash()
+                ))
+            });
+        }
+        if head.epoch + 1 < header.epoch {
+            return Ok(Step::Wait(format!(
+                "epoch {} is not posted yet",
+                header.epoch - 1
+            )));
+        }
+        let now = self.endpoint.latest().await?.number;
+        if now < header.chain_block {
+            return Ok(Step::Wait(format!(
+                "the endpoint is at block {now}, the header at {}",
+                header.chain_block
+            )));
+        }
+        if now + 1 - header.chain_block > ANCHOR_WINDOW_BLOCKS {
+            return Ok(Step::Fail(format!(
+                "the header's block {} is more than {ANCHOR_WINDOW_BLOCKS} blocks old (now {now}); the committee has to sign a newer one",
+                header.chain_block
+            )));
+        }
+        let call = EpochAnchor::postCall {
+            header: EpochAnchor::EpochHeader {
+                lane: header.lane,
+                epoch: header.epoch,
+                view: header.view,
+                term: header.term,
+                parent: header.parent.into(),
+                chainBlock: header.chain_block,
+                chainBlockHash: header.chain_block_hash.into(),
+                recordsRoot: header.records_root.into(),
+                stateRoot: header.state_root.into(),
+                payoutRoot: header.payout_root.into(),
+                lossRoot: header.loss_root.into(),
+                reputationRoot: header.reputation_root.into(),
+                payoutFile: header.payout_file.into(),
+                totalOwed: header.total_owed.into(),
+                settledHash: header.settled_hash.into(),
+            },
+            settled: settled
+                .iter()
+                .map(|s| EpochAnchor::SettledTask {
+                    taskId: s.task.0.into(),
+                    client: s.client.into(),
+                })
+                .collect(),
+            signerIndexes: signatures
+                .iter()
+                .map(|(place, _)| *place)
+                .collect::<Vec<_>>()
+                .into(),
+            signatures: signatures
+                .iter()
+                .flat_map(|(_, s)| s.0)
+                .collect::<Vec<_>>()
+                .into(),
+        };
+        Ok(send(anchor, &call, true, "post"))
+    }
+
+    async fn claim(&self, claim: &assay_protocol::lane::Claim) -> Result<Step, RpcFault> {
+        let distributor = self.profile.contracts.distributor;
+        let (lane, epoch, payee) = (claim.lane, claim.epoch, claim.payee.into());
+        let paid = self
+            .endpoint
+            .view(distributor, RewardDistributor::paidCall { lane, payee })
+            .await?;
+        if paid >= U256::from(claim.total.0) {
+            return Ok(Step::Done);
+        }
+        let kept = self
+            .endpoint
+            .view(distributor, RewardDistributor::rootsCall { lane, epoch })
+            .await?;
+        if kept.root == B256::ZERO {
+            let head = self
+                .endpoint
+                .view(
+                    self.profile.contracts.anchor,
+                    EpochAnchor::headCall { lane },
+                )
+                .await?;
+            return Ok(if head.epoch < epoch {
+                Step::Wait(format!("epoch {epoch} is not posted yet"))
+            } else {
+                Step::Fail(format!(
+                    "the payout root of epoch {epoch} is not kept any more (the lane is at epoch {}); ask a node for a claim of a newer epoch, it covers this one",
+                    head.epoch
+                ))
+            });
+        }
+        if Hash::from(kept.root) != claim.root {
+            return Ok(Step::Fail(format!(
+                "the claim proves root {}, the chain holds {} for epoch {epoch}",
+                claim.root,
+                Hash::from(kept.root)
+            )));
+        }
+        if !kept.claimable {
+            return Ok(Step::Wait(format!(
+                "claims of epoch {epoch} start at Unix time {}",
+                kept.activatesAt
+            )));
+        }
+        let call = RewardDistributor::claimCall {
+            lane,
+            epoch,
+            payee,
+            total: claim.total.0,
+            index: U256::from(claim.index),
+            proof: claim.proof.iter().map(|h| B256::from(*h)).collect(),
+        };
+        Ok(send(distributor, &call, true, "claim"))
+    }
+
+    /// With more validators than seats: request, wait for the beacon, record its value, draw.
+    async fn draw(&self, lane: u32) -> Result<Step, RpcFault> {
+        let anchor = self.profile.contracts.anchor;
+        let call = EpochAnchor::drawCommitteeCall { lane };
+        let fault = match self
+            .endpoint
+            .view_as(self.account, anchor, call.clone())
+            .await
+        {
+            Ok(_) => return Ok(send(anchor, &call, true, "draw")),
+            Err(fault) => fault,
+        };
+        let Some(data) = fault.revert().cloned() else {
+            return Err(fault);
+        };
+        if EpochAnchor::TermRunning::abi_decode(&data).is_ok() {
+            return Ok(Step::Done);
+        }
+        if EpochAnchor::DrawNotRequested::abi_decode(&data).is_ok() {
+            return Ok(send(
+                anchor,
+                &EpochAnchor::requestDrawCall { lane },
+                false,
+                "request the draw",
+            ));
+        }
+        if let Ok(waiting) = EpochAnchor::BeaconNotReady::abi_decode(&data) {
+            return self.record(waiting.r#ref).await;
+        }
+        let (advice, text) = explain(&data);
+        Ok(if advice == Advice::Permanent {
+            Step::Fail(text)
+        } else {
+            Step::Wait(text)
+        })
+    }
+
+    /// The step that records the randomness of block `number` with the beacon.
+    async fn record(&self, number: u64) -> Result<Step, RpcFault> {
+        let wait = |why: &str| {
+            Ok(Step::Wait(format!(
+                "the randomness of block {number} decides the draw: {why}"
+            )))
+        };
+        let Some(row) = self.endpoint.header(At::Number(number)).await? else {
+            return wait("it is not mined yet");
+        };
+        let header: Header = self
+            .endpoint
+            .ask("eth_getBlockByNumber", (format!("{number:#x}"), false))
+            .await?;
+        let mut rlp = Vec::new();
+        header.encode(&mut rlp);
+        if Hash::from(keccak256(&rlp)) != row.hash {
+            return wait(
+                "this endpoint's header does not hash to the block's hash, so it cannot be proven from here",
+            );
+        }
+        let call = PrevrandaoBeacon::recordCall {
+            blockNumber: number,
+            rlpHeader: rlp.into(),
+        };
+        match self
+            .endpoint
+            .view_as(self.account, self.profile.contracts.beacon, call.clone())
+            .await
+        {
+            Ok(_) => Ok(send(
+                self.profile.contracts.beacon,
+                &call,
+                false,
+                "record the beacon",
+            )),
+            Err(fault) => match fault.revert() {
+                Some(data) => wait(&explain(data).1),
+                None => Err(fault),
+            },
+        }
+    }
+}
+
+fn wrong_kind() -> Step {
+    Step::Fail("an intent was planned as another kind".to_owned())
+}

@@ -1,0 +1,482 @@
+//! The watcher: finalised blocks in order, without a gap, with the facts in them.
+//!
+//! Trusts no answer it can check: chain id, code and wiring of the contracts, block numbers, parent hashes, the block hash of every
+//! log, the bloom filter of blocks without logs, and a second endpoint where one is configured. What can be a passing fault is
+//! waited out; what proves an endpoint wrong about final blocks stops the client for good.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use alloy::{
+    primitives::{Address, B256, Bytes, U64},
+    rpc::types::{Filter, Log},
+    sol_types::SolCall,
+};
+use assay_protocol::{
+    id::{Account, Hash},
+    message::{BlockNews, BlockRef, ChainFact},
+};
+
+use super::{
+    ChainEvent, Health, NEWS_BLOCKS_MAX, Shared,
+    bindings::{EpochAnchor, Registry, RewardDistributor, TaskEscrow},
+    endpoint::{At, Endpoint, HeaderRow},
+    error::RpcFault,
+    facts,
+};
+
+/// Failed rounds in a row after which the endpoint counts as down.
+const DOWN_AFTER_FAILURES: u32 = 2;
+/// Delivered blocks whose hashes are remembered, to notice that a final block changed.
+const RECENT_BLOCKS: usize = 256;
+
+/// Why a round ended early.
+enum Trouble {
+    /// May pass.
+    Retry(String),
+    /// Never passes.
+    Stop(String),
+}
+
+impl From<RpcFault> for Trouble {
+    fn from(fault: RpcFault) -> Self {
+        Self::Retry(fault.to_string())
+    }
+}
+
+/// What one round found.
+enum Found {
+    /// More blocks may be waiting.
+    More,
+    /// Up to date.
+    Nothing,
+}
+
+/// The watching task.
+pub(super) struct Watcher {
+    shared: Arc<Shared>,
+    /// Next block to deliver.
+    next: u64,
+    /// Blocks to ask for at once.
+    span: u64,
+    /// Highest final block seen.
+    high: u64,
+    recent: VecDeque<(u64, Hash)>,
+    /// The endpoint in use has been checked since the last failure.
+    identified: bool,
+    /// What was told last; none before the first news.
+    up: Option<bool>,
+}
+
+impl Watcher {
+    pub fn new(shared: Arc<Shared>, first_block: u64) -> Self {
+        Self {
+            shared,
+            next: first_block,
+            span: NEWS_BLOCKS_MAX as u64,
+            high: 0,
+            recent: VecDeque::with_capacity(RECENT_BLOCKS),
+            identified: false,
+            up: None,
+        }
+    }
+
+    pub async fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
+        let mut failures = 0;
+        loop {
+            match self.round().await {
+                Ok(Found::More) => failures = 0,
+                Ok(Found::Nothing) => {
+                    failures = 0;
+                    tokio::time::sleep(shared.poll).await;
+                }
+                Err(Trouble::Retry(why)) => {
+                    failures += 1;
+                    self.identified = false;
+                    shared.health.send_replace(Health::Checking);
+                    tracing::warn!(why, failures, "chain watcher: will try again");
+                    if failures >= DOWN_AFTER_FAILURES && self.up != Some(false) {
+                        self.up = Some(false);
+                        shared.emit(ChainEvent::Down { why }).await;
+                    }
+                    shared.endpoints.rotate();
+                    tokio::time::sleep(super::backoff(shared.poll, failures)).await;
+                }
+                Err(Trouble::Stop(why)) => {
+                    tracing::error!(why, "chain watcher: stopped");
+                    shared.health.send_replace(Health::Stopped(why.clone()));
+                    shared
+                        .emit(ChainEvent::Failed {
+                            what: "follow the chain".to_owned(),
+                            why,
+                            permanent: true,
+                        })
+                        .await;
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn round(&mut self) -> Result<Found, Trouble> {
+        let shared = Arc::clone(&self.shared);
+        let endpoint = shared.endpoints.current();
+        if !self.identified {
+            self.identify(endpoint).await?;
+        }
+        let tip = endpoint.header(At::Finalized).await?.ok_or_else(|| {
+            Trouble::Retry(format!("{} knows no finalized block yet", endpoint.label))
+        })?;
+        if let Some((number, hash)) = self.recent.iter().find(|(n, _)| *n == tip.number)
+            && *hash != tip.hash
+        {
+            return Err(self.contradiction(endpoint, *number, *hash).await?);
+        }
+        if tip.number < self.high {
+            return Err(Trouble::Retry(format!(
+                "{} is behind: its finalized block is {}, {} has been seen; waiting until it catches up",
+                endpoint.label, tip.number, self.high
+            )));
+        }
+        if !self.identified || tip.number > self.high {
+            self.compare_with_witness(endpoint, &tip).await?;
+        }
+        self.high = tip.number;
+        self.identified = true;
+        shared.finalized.send_replace(tip.number);
+        shared.health.send_replace(Health::Up);
+        if self.up != Some(true) {
+            self.up = Some(true);
+            shared
+                .emit(ChainEvent::Up {
+                    chain_id: shared.profile.chain_id,
+                })
+                .await;
+        }
+        // Without a reader there is nobody to tell; the sender still needs the final block's number.
+        if tip.number < self.next || shared.events.is_closed() {
+            return Ok(Found::Nothing);
+        }
+        let last = tip.number.min(self.next.saturating_add(self.span - 1));
+        let Some(news) = self.fetch(endpoint, self.next, last).await? else {
+            return Ok(Found::More);
+        };
+        for block in &news {
+            if self.recent.len() == RECENT_BLOCKS {
+                self.recent.pop_front();
+            }
+            self.recent
+                .push_back((block.block.number, block.block.hash));
+        }
+        shared.emit(ChainEvent::News(news)).await;
+        self.next = last + 1;
+        self.span = (self.span * 2).min(NEWS_BLOCKS_MAX as u64);
+        Ok(if last < tip.number {
+            Found::More
+        } else {
+            Found::Nothing
+        })
+    }
+
+    // ---- is it our chain? ------------------------------------------------------------------
+
+    async fn identify(&self, endpoint: &Endpoint) -> Result<(), Trouble> {
+        let profile = &self.shared.profile;
+        let chain_id: U64 = endpoint.ask("eth_chainId", ()).await?;
+        let chain_id: u64 = chain_id.to();
+        if chain_id != profile.chain_id {
+            return Err(Trouble::Stop(format!(
+                "{} serves chain {chain_id}, network {:?} lives on chain {}; correct the RPC address or use the profile of the right network",
+                endpoint.label, profile.name, profile.chain_id
+            )));
+        }
+        let head = endpoint.latest().await?.number;
+        let c = &profile.contracts;
+        for (name, address) in [
+            ("token", c.token),
+            ("registry", c.registry),
+            ("escrow", c.escrow),
+            ("anchor", c.anchor),
+            ("distributor", c.distributor),
+            ("beacon", c.beacon),
+        ] {
+            let code: Bytes = endpoint
+                .ask("eth_getCode", (Address::from(address), "latest"))
+                .await?;
+            if code.is_empty() {
+                let why = format!(
+                    "{}: there is no contract at the {name}'s address 0x{address}",
+                    endpoint.label
+                );
+                // An endpoint that still synchronises has not seen the deployment.
+                return Err(if head < profile.start_block {
+                    Trouble::Retry(format!(
+                        "{why} at block {head}; the network starts at block {}",
+                        profile.start_block
+                    ))
+                } else {
+                    Trouble::Stop(format!(
+                        "{why} (chain {chain_id}, block {head}); the profile is of another network, or the chain was started anew"
+                    ))
+                });
+            }
+        }
+        self.wired(
+            endpoint,
+            "registry",
+            c.registry,
+            Registry::anchorCall {},
+            "anchor",
+            c.anchor,
+        )
+        .await?;
+        self.wired(
+            endpoint,
+            "registry",
+            c.registry,
+            Registry::tokenCall {},
+            "token",
+            c.token,
+        )
+        .await?;
+        self.wired(
+            endpoint,
+            "escrow",
+            c.escrow,
+            TaskEscrow::anchorCall {},
+            "anchor",
+            c.anchor,
+        )
+        .await?;
+        self.wired(
+            endpoint,
+            "escrow",
+            c.escrow,
+            TaskEscrow::distributorCall {},
+            "distributor",
+            c.distributor,
+        )
+        .await?;
+        self.wired(
+            endpoint,
+            "escrow",
+            c.escrow,
+            TaskEscrow::tokenCall {},
+            "token",
+            c.token,
+        )
+        .await?;
+        self.wired(
+            endpoint,
+            "distributor",
+            c.distributor,
+            RewardDistributor::anchorCall {},
+            "anchor",
+            c.anchor,
+        )
+        .await?;
+        self.wired(
+            endpoint,
+            "anchor",
+            c.anchor,
+            EpochAnchor::registryCall {},
+            "registry",
+            c.registry,
+        )
+        .await?;
+        self.wired(
+            endpoint,
+            "anchor",
+            c.anchor,
+            EpochAnchor::beaconCall {},
+            "beacon",
+            c.beacon,
+        )
+        .await?;
+        let lanes = endpoint.view(c.anchor, EpochAnchor::lanesCall {}).await?;
+        if lanes != profile.params.lanes {
+            return Err(Trouble::Stop(format!(
+                "the anchor 0x{} has {lanes} lanes, the profile says {}; use the profile of the right network",
+                c.anchor, profile.params.lanes
+            )));
+        }
+        Ok(())
+    }
+
+    async fn wired<C: SolCall<Return = Address>>(
+        &self,
+        endpoint: &Endpoint,
+        name: &str,
+        at: Account,
+        call: C,
+        field: &str,
+        expected: Account,
+    ) -> Result<(), Trouble> {
+        let found = Account::from(endpoint.view(at, call).await?);
+        if found == expected {
+            return Ok(());
+        }
+        Err(Trouble::Stop(format!(
+            "the {name} 0x{at} works with {field} 0x{found}, the profile names 0x{expected}; use the profile of the right network"
+        )))
+    }
+
+    // ---- blocks ----------------------------------------------------------------------------
+
+    /// A final block has another hash than before. Asked once more, because a balancer may have mixed two answers.
+    async fn contradiction(
+        &self,
+        endpoint: &Endpoint,
+        number: u64,
+        hash: Hash,
+    ) -> Result<Trouble, Trouble> {
+        let again = endpoint.header(At::Number(number)).await?;
+        Ok(match again {
+            Some(row) if row.hash != hash => Trouble::Stop(format!(
+                "the endpoint contradicts itself: {} now gives hash {} for final block {number}, which was {hash}; the chain was \
+                 started anew, or final blocks were rewritten. Choose a trustworthy endpoint and start again with an empty state",
+                endpoint.label, row.hash
+            )),
+            _ => Trouble::Retry(format!(
+                "{} mixes answers about block {number}",
+                endpoint.label
+            )),
+        })
+    }
+
+    /// The news of `from..=to`; none when the endpoint wants a smaller range, which the next round asks for.
+    async fn fetch(
+        &mut self,
+        endpoint: &Endpoint,
+        from: u64,
+        to: u64,
+    ) -> Result<Option<Vec<BlockNews>>, Trouble> {
+        let rows = endpoint.headers(from, to).await?;
+        let mut before = self.recent.back().copied();
+        for row in &rows {
+            if let Some((number, hash)) = before
+                && row.parent != hash
+            {
+                return Err(if number < from {
+                    self.contradiction(endpoint, number, hash).await?
+                } else {
+                    Trouble::Retry(format!(
+                        "{} mixes answers: block {} does not follow {number}",
+                        endpoint.label, row.number
+                    ))
+                });
+            }
+            before = Some((row.number, row.hash));
+        }
+        if let Some(last) = rows.last() {
+            self.compare_with_witness(endpoint, last).await?;
+        }
+
+        let contracts = &self.shared.profile.contracts;
+        let watched = vec![
+            contracts.registry.into(),
+            contracts.escrow.into(),
+            contracts.anchor.into(),
+        ];
+        let filter = Filter::new()
+            .address(watched.clone())
+            .from_block(from)
+            .to_block(to);
+        let logs: Vec<Log> = match endpoint.ask("eth_getLogs", (filter,)).await {
+            Ok(logs) => logs,
+            Err(fault @ RpcFault::Refused { .. }) if self.span > 1 => {
+                self.span = ((to - from).div_ceil(2)).max(1);
+                tracing::debug!(%fault, blocks = self.span, "asking for fewer blocks at once");
+                return Ok(None);
+            }
+            Err(fault) => return Err(fault.into()),
+        };
+        let mut by_block = self.sort(endpoint, &rows, logs)?;
+        for row in &rows {
+            let silent = !by_block.contains_key(&row.number);
+            if silent
+                && row
+                    .bloom
+                    .is_some_and(|bloom| facts::may_hold_facts(&bloom, contracts))
+            {
+                // A log index that lags behind the blocks answers "nothing"; asked by hash, it has to know the block.
+                let filter = Filter::new()
+                    .address(watched.clone())
+                    .at_block_hash(B256::from(row.hash));
+                let logs: Vec<Log> = endpoint.ask("eth_getLogs", (filter,)).await?;
+                by_block.append(&mut self.sort(endpoint, std::slice::from_ref(row), logs)?);
+            }
+        }
+        let news = rows.into_iter().map(|row| BlockNews {
+            facts: by_block.remove(&row.number).unwrap_or_default(),
+            block: BlockRef {
+                number: row.number,
+                hash: row.hash,
+                time: row.time,
+            },
+            randao: row.randao,
+        });
+        Ok(Some(news.collect()))
+    }
+
+    /// With two endpoints, both have to give a final block the same hash.
+    async fn compare_with_witness(
+        &self,
+        endpoint: &Endpoint,
+        last: &HeaderRow,
+    ) -> Result<(), Trouble> {
+        let Some(witness) = self.shared.endpoints.witness() else {
+            return Ok(());
+        };
+        // A witness that is down or behind says nothing either way.
+        match witness.header(At::Number(last.number)).await {
+            Ok(Some(row)) if row.hash != last.hash => Err(Trouble::Retry(format!(
+                "the endpoints disagree about final block {}: {} says {}, {} says {}; nothing is signed until they agree",
+                last.number, endpoint.label, last.hash, witness.label, row.hash
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Facts by block, in log order.
+    fn sort(
+        &self,
+        endpoint: &Endpoint,
+        rows: &[HeaderRow],
+        mut logs: Vec<Log>,
+    ) -> Result<BTreeMap<u64, Vec<ChainFact>>, Trouble> {
+        let contracts = &self.shared.profile.contracts;
+        let garbage =
+            |why: String| Trouble::from(RpcFault::garbage(&endpoint.label, "eth_getLogs", why));
+        let first = rows.first().map_or(0, |row| row.number);
+        logs.sort_by_key(|log| (log.block_number, log.log_index));
+        let mut by_block: BTreeMap<u64, Vec<ChainFact>> = BTreeMap::new();
+        let mut before = None;
+        for log in &logs {
+            let (Some(number), Some(hash), Some(index)) =
+                (log.block_number, log.block_hash, log.log_index)
+            else {
+                return Err(garbage("a log without its place".to_owned()));
+            };
+            let row = number
+                .checked_sub(first)
+                .and_then(|at| rows.get(usize::try_from(at).ok()?));
+            if log.removed || row.is_none_or(|row| row.hash != Hash::from(hash)) {
+                return Err(garbage(format!(
+                    "a log of block {number} ({hash}), which is not among the final blocks asked for"
+                )));
+            }
+            if before.replace((number, index)) == Some((number, index)) {
+                return Err(garbage(format!("log {index} of block {number} twice")));
+            }
+            let contract = Account::from(log.address());
+            if let Some(fact) = facts::fact(contracts, contract, log.data()).map_err(garbage)? {
+                by_block.entry(number).or_default().push(fact);
+            }
+        }
+        Ok(by_block)
+    }
+}

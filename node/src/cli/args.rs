@@ -1,0 +1,523 @@
+//! The command line as clap reads it: names, flags, their environment twins, examples. What the commands do stands beside this file.
+
+use std::path::PathBuf;
+
+use assay_protocol::id::Account;
+use clap::{Args, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
+
+const TOP: &str = "\
+Examples:
+  See the whole network work on this machine, with real images and nothing installed:
+    assay demo
+
+  Take part in a network, given its profile:
+    assay init --profile profile.toml --role labeler
+    assay run
+    assay work
+";
+const INIT: &str = "\
+Example:
+  assay init --profile profile.toml --role labeler --stake 1000
+";
+const RUN: &str = "\
+Example:
+  assay run
+";
+#[cfg(feature = "devchain")]
+const DEVNET: &str = "\
+Example:
+  assay devnet --validators-min 4
+";
+#[cfg(feature = "devchain")]
+const DEMO: &str = "\
+Example:
+  assay demo --labelers 24 --items 300
+";
+#[cfg(feature = "devchain")]
+const REPLAY: &str = "\
+Example:
+  assay replay labels.csv --truth truth.csv
+";
+const PUBLISH: &str = "\
+Examples:
+  assay publish images.csv --title \"Cat or dog?\" --labels cat,dog --price 0.01 --licence CC-BY-4.0 --dry-run
+  assay publish images.csv --spec task.toml --wait
+";
+const TASK: &str = "\
+Examples:
+  assay task list
+  assay task watch 3fa9
+";
+const WORK: &str = "\
+Examples:
+  assay work
+  assay work 3fa9 --capacity 50
+  assay work 3fa9 --answers answers.csv
+";
+const EXPORT: &str = "\
+Example:
+  assay export 3fa9 --format csv --out labels.csv
+";
+const CLAIM: &str = "\
+Examples:
+  assay claim
+  assay claim --export proof.json
+  assay claim --proof proof.json --rpc https://rpc.example --key-file evm.key
+";
+const STATUS: &str = "\
+Example:
+  assay status --json
+";
+const KEY: &str = "\
+Example:
+  assay key show
+";
+const CONFIG: &str = "\
+Example:
+  assay config set api_port 7411
+";
+const VERSION: &str = "\
+Example:
+  assay version --json
+";
+
+/// Assay: a peer-to-peer network that gets data labelled, proves how good the labels are, and pays the people who made them.
+#[derive(Debug, Parser)]
+#[command(name = "assay", version, before_help = TOP, propagate_version = false, disable_help_subcommand = true)]
+pub struct Cli {
+    /// Folder of this node: keys, settings, data [default: assay in the XDG data folder]
+    #[arg(long, global = true, value_name = "FOLDER", env = "ASSAY_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Machine-readable output: JSON on standard output, errors as JSON on standard error
+    #[arg(long, global = true, env = "ASSAY_JSON", value_parser = FalseyValueParser::new())]
+    pub json: bool,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a node's folder: keys, settings, network profile
+    #[command(before_help = INIT)]
+    Init(InitArgs),
+    /// Run the node until it is told to stop
+    #[command(before_help = RUN)]
+    Run(RunArgs),
+    /// Run a development network: a chain with the contracts, and a first-contact server. No value
+    #[cfg(feature = "devchain")]
+    #[command(before_help = DEVNET)]
+    Devnet(DevnetArgs),
+    /// Watch a whole network label real images in this process, and check its every promise
+    #[cfg(feature = "devchain")]
+    #[command(before_help = DEMO)]
+    Demo(DemoArgs),
+    /// Send recorded answers through a whole network in this process
+    #[cfg(feature = "devchain")]
+    #[command(before_help = REPLAY)]
+    Replay(ReplayArgs),
+    /// Publish a task: items, terms, money
+    #[command(before_help = PUBLISH)]
+    Publish(Box<PublishArgs>),
+    /// Look at tasks
+    #[command(before_help = TASK)]
+    Task(TaskArgs),
+    /// Label: list open tasks, or take part in one
+    #[command(before_help = WORK)]
+    Work(WorkArgs),
+    /// Write the labels of a finished task to a file
+    #[command(before_help = EXPORT)]
+    Export(ExportArgs),
+    /// Collect pay, or keep the proof with which anyone can
+    #[command(before_help = CLAIM)]
+    Claim(ClaimArgs),
+    /// Show how the node, its account, its lanes and the chain stand
+    #[command(before_help = STATUS)]
+    Status,
+    /// Show the node's public keys, or where the secret ones are
+    #[command(before_help = KEY)]
+    Key(KeyArgs),
+    /// Read or change settings
+    #[command(before_help = CONFIG)]
+    Config(ConfigArgs),
+    /// Show the version
+    #[command(before_help = VERSION)]
+    Version,
+}
+
+/// Roles of an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum RoleName {
+    /// Publishes tasks.
+    Client,
+    /// Labels.
+    Labeler,
+    /// Sits on committees.
+    Validator,
+}
+
+/// `assay init`.
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// Network profile, as the network's operators hand it out; it is copied
+    #[arg(long, value_name = "FILE", env = "ASSAY_PROFILE")]
+    pub profile: PathBuf,
+    /// Role to register for; repeat for several [default: none, only watch]
+    #[arg(
+        long = "role",
+        value_name = "ROLE",
+        env = "ASSAY_ROLE",
+        value_delimiter = ','
+    )]
+    pub roles: Vec<RoleName>,
+    /// Stake in whole tokens, like 1000 or 12.5 [default on development networks: 1000]
+    #[arg(long, value_name = "TOKENS", env = "ASSAY_STAKE")]
+    pub stake: Option<String>,
+    /// Address that pay goes to [default: the node's own account]
+    #[arg(long, value_name = "ADDRESS", env = "ASSAY_PAYEE")]
+    pub payee: Option<Account>,
+}
+
+/// `assay run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Address to listen on, instead of those in the settings; repeat for several
+    #[arg(
+        long,
+        value_name = "MULTIADDR",
+        env = "ASSAY_LISTEN",
+        value_delimiter = ','
+    )]
+    pub listen: Vec<String>,
+    /// Port of the control API on 127.0.0.1, instead of the one in the settings; 0: any
+    #[arg(long, value_name = "PORT", env = "ASSAY_API_PORT")]
+    pub api_port: Option<u16>,
+}
+
+/// `assay devnet`.
+#[cfg(feature = "devchain")]
+#[derive(Debug, Args)]
+pub struct DevnetArgs {
+    /// Port of the chain's JSON-RPC on loopback
+    #[arg(
+        long,
+        value_name = "PORT",
+        env = "ASSAY_DEVNET_PORT",
+        default_value_t = 8545
+    )]
+    pub port: u16,
+    /// Port of the first-contact server; 0: any
+    #[arg(
+        long,
+        value_name = "PORT",
+        env = "ASSAY_DEVNET_BOOTSTRAP_PORT",
+        default_value_t = 0
+    )]
+    pub bootstrap_port: u16,
+    /// Milliseconds between blocks
+    #[arg(long, value_name = "MS", env = "ASSAY_DEVNET_BLOCK_MS", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(20..=600_000))]
+    pub block_ms: u64,
+    /// Validators that must be registered before the first committee is drawn
+    #[arg(long, value_name = "N", env = "ASSAY_DEVNET_VALIDATORS_MIN", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub validators_min: u32,
+}
+
+/// `assay demo`.
+#[cfg(feature = "devchain")]
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Number that keys, items and people are drawn from
+    #[arg(long, value_name = "N", env = "ASSAY_DEMO_SEED", default_value_t = 1)]
+    pub seed: u64,
+    /// Labelers, at least 16
+    #[arg(
+        long,
+        value_name = "N",
+        env = "ASSAY_DEMO_LABELERS",
+        default_value_t = 16
+    )]
+    pub labelers: usize,
+    /// Images to label
+    #[arg(
+        long,
+        value_name = "N",
+        env = "ASSAY_DEMO_ITEMS",
+        default_value_t = 200
+    )]
+    pub items: usize,
+    /// Keep the network running after the report, until Ctrl-C
+    #[arg(long, env = "ASSAY_DEMO_KEEP_RUNNING", value_parser = FalseyValueParser::new())]
+    pub keep_running: bool,
+}
+
+/// `assay replay`.
+#[cfg(feature = "devchain")]
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// CSV with the columns task, worker, label
+    #[arg(value_name = "LABELS.csv")]
+    pub labels: PathBuf,
+    /// CSV with the columns task, label: the known truth
+    #[arg(long, value_name = "TRUTH.csv", env = "ASSAY_REPLAY_TRUTH")]
+    pub truth: Option<PathBuf>,
+    /// Number that keys and the order of items are drawn from
+    #[arg(long, value_name = "N", env = "ASSAY_REPLAY_SEED", default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// `assay publish`.
+#[derive(Debug, Args)]
+pub struct PublishArgs {
+    /// Items: a .jsonl, .csv or .tsv file (columns id, path or text, optional gold), or a folder of files
+    #[arg(value_name = "ITEMS")]
+    pub items: PathBuf,
+    /// Terms as a TOML file, instead of the flags below
+    #[arg(long, value_name = "FILE", env = "ASSAY_PUBLISH_SPEC", conflicts_with_all = ["title", "labels", "price", "licence", "k", "k_max", "waves", "target", "gold_bond", "guideline", "labelers_min", "labelers_max", "enrol", "commit", "reveal", "gold_time", "open"])]
+    pub spec: Option<PathBuf>,
+    /// One line for people
+    #[arg(
+        long,
+        value_name = "TEXT",
+        env = "ASSAY_PUBLISH_TITLE",
+        required_unless_present = "spec"
+    )]
+    pub title: Option<String>,
+    /// Names of the labels, separated by commas
+    #[arg(
+        long,
+        value_name = "A,B,...",
+        env = "ASSAY_PUBLISH_LABELS",
+        value_delimiter = ',',
+        required_unless_present = "spec"
+    )]
+    pub labels: Vec<String>,
+    /// Price of one label at full skill, in whole tokens
+    #[arg(
+        long,
+        value_name = "TOKENS",
+        env = "ASSAY_PUBLISH_PRICE",
+        required_unless_present = "spec"
+    )]
+    pub price: Option<String>,
+    /// SPDX expression for the labels, like CC-BY-4.0
+    #[arg(
+        long,
+        value_name = "SPDX",
+        env = "ASSAY_PUBLISH_LICENCE",
+        required_unless_present = "spec"
+    )]
+    pub licence: Option<String>,
+    /// Labels per item at first [default: 3]
+    #[arg(long, value_name = "N", env = "ASSAY_PUBLISH_K")]
+    pub k: Option<u16>,
+    /// Most labels per item over all waves [default: k with one wave, k + 2 with more]
+    #[arg(long, value_name = "N", env = "ASSAY_PUBLISH_K_MAX")]
+    pub k_max: Option<u16>,
+    /// Waves [default: 2; 1 for an open task]
+    #[arg(long, value_name = "N", env = "ASSAY_PUBLISH_WAVES")]
+    pub waves: Option<u8>,
+    /// Later waves add labels only where the certainty is below this share [default: 0.95]
+    #[arg(long, value_name = "SHARE", env = "ASSAY_PUBLISH_TARGET")]
+    pub target: Option<String>,
+    /// Deposit against withheld gold, in whole tokens [default: the network's minimum]
+    #[arg(long, value_name = "TOKENS", env = "ASSAY_PUBLISH_GOLD_BOND")]
+    pub gold_bond: Option<String>,
+    /// Instructions for labelers: a text file
+    #[arg(long, value_name = "FILE", env = "ASSAY_PUBLISH_GUIDELINE")]
+    pub guideline: Option<PathBuf>,
+    /// Language of the instructions (BCP 47)
+    #[arg(
+        long,
+        value_name = "TAG",
+        env = "ASSAY_PUBLISH_LANGUAGE",
+        default_value = "en"
+    )]
+    pub language: String,
+    /// Fewest labelers to start with [default: k]
+    #[arg(long, value_name = "N", env = "ASSAY_PUBLISH_LABELERS_MIN")]
+    pub labelers_min: Option<u32>,
+    /// Enrolment closes early when this many came [default: 1000]
+    #[arg(long, value_name = "N", env = "ASSAY_PUBLISH_LABELERS_MAX")]
+    pub labelers_max: Option<u32>,
+    /// Time to enrol, like 90s, 10m, 12h or 2d [default: 12h]
+    #[arg(long, value_name = "TIME", env = "ASSAY_PUBLISH_ENROL", value_parser = super::text::parse_secs)]
+    pub enrol: Option<u32>,
+    /// Time to label, per wave [default: 24h]
+    #[arg(long, value_name = "TIME", env = "ASSAY_PUBLISH_COMMIT", value_parser = super::text::parse_secs)]
+    pub commit: Option<u32>,
+    /// Time to reveal, per wave [default: 6h]
+    #[arg(long, value_name = "TIME", env = "ASSAY_PUBLISH_REVEAL", value_parser = super::text::parse_secs)]
+    pub reveal: Option<u32>,
+    /// Time for this node to open the gold, per wave [default: 6h]
+    #[arg(long, value_name = "TIME", env = "ASSAY_PUBLISH_GOLD_TIME", value_parser = super::text::parse_secs)]
+    pub gold_time: Option<u32>,
+    /// Every enrolled labeler answers the items it likes; one wave
+    #[arg(long, env = "ASSAY_PUBLISH_OPEN", value_parser = FalseyValueParser::new())]
+    pub open: bool,
+    /// Only build the task and show what it costs; needs no running node
+    #[arg(long, env = "ASSAY_PUBLISH_DRY_RUN", value_parser = FalseyValueParser::new())]
+    pub dry_run: bool,
+    /// Stay until the task is funded and open for labelers
+    #[arg(long, env = "ASSAY_PUBLISH_WAIT", value_parser = FalseyValueParser::new())]
+    pub wait: bool,
+}
+
+/// `assay task`.
+#[derive(Debug, Args)]
+pub struct TaskArgs {
+    /// What to look at
+    #[command(subcommand)]
+    pub what: TaskCommand,
+}
+
+/// `assay task ...`.
+#[derive(Debug, Subcommand)]
+pub enum TaskCommand {
+    /// List the tasks known here
+    List,
+    /// Show one task, with everybody's result when it is finished
+    Show {
+        /// Task id, or the first digits of it
+        #[arg(value_name = "TASK")]
+        task: String,
+    },
+    /// Follow one task until it is finished
+    Watch {
+        /// Task id, or the first digits of it
+        #[arg(value_name = "TASK")]
+        task: String,
+    },
+}
+
+/// `assay work`.
+#[derive(Debug, Args)]
+pub struct WorkArgs {
+    /// Task id, or the first digits of it; without it, open tasks are listed
+    #[arg(value_name = "TASK")]
+    pub task: Option<String>,
+    /// Most labels per wave
+    #[arg(long, value_name = "N", env = "ASSAY_WORK_CAPACITY", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub capacity: u32,
+    /// Answers instead of a person: a CSV file with the columns item, label (names)
+    #[arg(long, value_name = "FILE", env = "ASSAY_WORK_ANSWERS")]
+    pub answers: Option<PathBuf>,
+    /// Without TASK: take part in every task that opens, one after the other, the best paid first
+    #[arg(long, env = "ASSAY_WORK_AUTO_ENROL", value_parser = FalseyValueParser::new(), conflicts_with = "task")]
+    pub auto_enrol: bool,
+}
+
+/// Formats of `assay export`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// One JSON object per item: label, certainty, every vote
+    Jsonl,
+    /// Columns task, label
+    Csv,
+    /// Columns task, worker, label: every counted vote
+    CsvVotes,
+}
+
+/// `assay export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// Task id, or the first digits of it
+    #[arg(value_name = "TASK")]
+    pub task: String,
+    /// Format
+    #[arg(long, value_enum, env = "ASSAY_EXPORT_FORMAT", default_value = "jsonl")]
+    pub format: ExportFormat,
+    /// File to write; an older one is replaced when the new one is complete [default: standard output]
+    #[arg(long, value_name = "FILE", env = "ASSAY_EXPORT_OUT")]
+    pub out: Option<PathBuf>,
+}
+
+/// `assay claim`.
+#[derive(Debug, Args)]
+pub struct ClaimArgs {
+    /// Whom to pay; anyone may claim for anyone [default: the node's own payee]
+    #[arg(
+        long,
+        visible_alias = "for",
+        value_name = "ADDRESS",
+        env = "ASSAY_CLAIM_PAYEE",
+        conflicts_with = "proof"
+    )]
+    pub payee: Option<Account>,
+    /// Write the proof to a file instead of claiming
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "ASSAY_CLAIM_EXPORT",
+        conflicts_with = "proof"
+    )]
+    pub export: Option<PathBuf>,
+    /// Claim with an exported proof; needs no node
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "ASSAY_CLAIM_PROOF",
+        requires = "key_file"
+    )]
+    pub proof: Option<PathBuf>,
+    /// With --proof: JSON-RPC address of the chain [default: the ones in the proof file]
+    #[arg(long, value_name = "URL", env = "ASSAY_CLAIM_RPC", requires = "proof")]
+    pub rpc: Option<String>,
+    /// With --proof: file with the key (hex) of any account that has gas
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "ASSAY_CLAIM_KEY_FILE",
+        requires = "proof"
+    )]
+    pub key_file: Option<PathBuf>,
+}
+
+/// `assay key`.
+#[derive(Debug, Args)]
+pub struct KeyArgs {
+    /// What to show
+    #[command(subcommand)]
+    pub what: KeyCommand,
+}
+
+/// `assay key ...`.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Show peer id, node key and account (never a secret)
+    Show,
+    /// Show where the secret keys are
+    Path,
+}
+
+/// `assay config`.
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// What to do
+    #[command(subcommand)]
+    pub what: ConfigCommand,
+}
+
+/// `assay config ...`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Show all settings
+    Show,
+    /// Show one setting
+    Get {
+        /// Name of the setting
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Change one setting; takes effect when the node starts again
+    Set {
+        /// Name of the setting
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Value; several, separated by commas, for lists
+        #[arg(value_name = "VALUE", allow_hyphen_values = true)]
+        value: String,
+    },
+    /// Show where the settings are
+    Path,
+}
