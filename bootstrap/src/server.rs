@@ -161,9 +161,9 @@ impl ServerHandle {
         self.addresses.borrow().clone()
     }
 
-    /// Number of peers connected now.
-    pub fn connected_peers(&self) -> usize {
-        *self.peers.borrow()
+    /// Number of peers connected, as it changes.
+    pub fn connected_peers(&self) -> watch::Receiver<usize> {
+        self.peers.clone()
     }
 
     /// Closes every connection and listener, and returns when the task has ended.
