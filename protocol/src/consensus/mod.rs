@@ -9,13 +9,7 @@
 //! | file | what |
 //! |---|---|
 //! | `fixed` | Q16 numbers, log2 and exp2 from integer tables |
-//! | `votes` | input, limits, canonical index, majority baseline |
-//! | `voting` | weight of each vote, clusters as one voter |
-//! | `counts` | expected counts, smoothing, evidence of a vote |
-//! | `model` | three experts and their blend |
-//! | `collusion` | pair agreement test, clusters |
-//! | `labelers` | chance-corrected skill |
-//! | `class` | the whole for class labels |
+//! | `class/` | class labels: many votes on one of a few classes |
 //! | `pay` | the pay rule |
 //!
 //! ```
@@ -37,59 +31,35 @@
 #![deny(clippy::float_arithmetic)]
 
 mod class;
-mod collusion;
-mod counts;
 mod error;
 mod fixed;
-mod labelers;
-mod model;
 mod pay;
-mod votes;
-mod voting;
 
 #[cfg(test)]
 mod tests;
 
-pub use class::{ClassResult, ItemResult, infer_class};
-pub use error::ConsensusError;
-pub use labelers::LabelerResult;
-pub use pay::{Pay, PayRule, pay};
-pub use votes::{
-    ClassInput, GoldPrior, MAX_CELLS, MAX_CLASSES, MAX_ITEMS, MAX_LABELERS, MAX_VOTES, MIN_CLASSES,
-    Vote, majority,
+pub use class::{
+    ClassInput, ClassResult, GoldPrior, ItemResult, LabelerResult, MAX_CELLS, MAX_CLASSES,
+    MAX_ITEMS, MAX_LABELERS, MAX_VOTES, MIN_CLASSES, Vote, infer_class, majority,
 };
+pub use error::ConsensusError;
+pub use pay::{Pay, PayRule, pay};
 
-/// Name and version of the method, the first bytes under [`algorithm_id`]; raise it with any change of behaviour.
-const METHOD: &str = "assay/consensus/class/1";
-
-/// Identifies the scoring function: BLAKE3 over the method's name, its tables and all its parameters.
+/// Identifies the scoring functions: BLAKE3 over the shared tables, then the name and all parameters of each method.
 ///
 /// Two nodes with the same id compute the same result for the same input; a header of results names it.
 #[must_use]
 pub fn algorithm_id() -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(METHOD.as_bytes());
     fixed::hash_tables(&mut hasher);
-    let parameters: [u64; 13] = [
-        u64::from(model::ROUNDS_MAX),
-        model::STILL_Q16,
-        counts::MATRIX_STRENGTH,
-        counts::ACCURACY_STRENGTH,
-        model::EXPERTS as u64,
-        u64::from(collusion::SHARED_MIN),
-        collusion::FAMILY_BITS.unsigned_abs(),
-        collusion::WINDOW as u64,
-        labelers::GOLD_WEIGHT,
-        labelers::PRIOR_VOTES_MAX,
-        labelers::PRIOR_SHARE,
-        labelers::HABIT_STRENGTH,
-        u64::from(PayRule::LEAST_SKILL_PPM),
-    ];
+    hash_parameters(&mut hasher, &[u64::from(PayRule::LEAST_SKILL_PPM)]);
+    class::hash_method(&mut hasher);
+    *hasher.finalize().as_bytes()
+}
+
+/// Feeds parameters to `hasher`, eight little-endian bytes each.
+fn hash_parameters(hasher: &mut blake3::Hasher, parameters: &[u64]) {
     for parameter in parameters {
         hasher.update(&parameter.to_le_bytes());
     }
-    for shape in model::SHAPES {
-        hasher.update(&[u8::from(shape.matrix), u8::from(shape.class_prior)]);
-    }
-    *hasher.finalize().as_bytes()
 }

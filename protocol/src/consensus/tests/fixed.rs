@@ -1,7 +1,6 @@
 use proptest::prelude::*;
 
 use super::super::fixed::{ONE, exp2_q30, log2, normalise, ratio};
-use super::super::model::blend;
 
 #[test]
 fn logarithms_of_powers_of_two_are_exact() {
@@ -72,19 +71,6 @@ proptest! {
         normalise(&mut logs, &mut out);
         prop_assert_eq!(out.iter().sum::<u32>(), ONE);
         prop_assert!(out.iter().all(|&q| q <= out[best]));
-    }
-
-    #[test]
-    fn a_blend_of_distributions_sums_to_one(seeds in prop::collection::vec([0i64..1 << 20, 0..1 << 20, 0..1 << 20], 2..20)) {
-        let row = |expert: usize| {
-            let mut logs: Vec<i64> = seeds.iter().map(|seed| seed[expert]).collect();
-            let mut out = vec![0; logs.len()];
-            normalise(&mut logs, &mut out);
-            out
-        };
-        let mut out = vec![0; seeds.len()];
-        blend([&row(0), &row(1), &row(2)], &mut out);
-        prop_assert_eq!(out.iter().sum::<u32>(), ONE);
     }
 
     #[test]

@@ -5,8 +5,8 @@
 //! What it does not do: it finds no clusters; see `collusion`.
 //! Invariants: without clusters every weight is one and nothing extra is stored; the weights of a cluster on one item sum to at most one.
 
-use super::fixed::ONE;
 use super::votes::Index;
+use crate::consensus::fixed::ONE;
 
 /// No row: the vote learns from the item's own posterior.
 const OWN: u32 = u32::MAX;

@@ -26,10 +26,10 @@
 //! Invariants: skill lies within plus and minus 1,000,000; ratios are truncated towards zero, so rounding never
 //! turns a zero into a gain.
 
-use super::fixed::{self, ONE};
 use super::model::{EXPERTS, Expert, blend};
 use super::votes::{GoldPrior, Index};
 use super::voting::Voting;
+use crate::consensus::fixed::{self, ONE};
 
 /// Weight of a gold item against an item judged by other labelers, in votes.
 pub(super) const GOLD_WEIGHT: u64 = 2;

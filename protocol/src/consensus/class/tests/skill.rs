@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 
-use super::super::{ClassInput, GoldPrior, PayRule, Vote, infer_class, pay};
+use crate::consensus::{PayRule, pay};
+
+use super::super::{ClassInput, GoldPrior, Vote, infer_class};
 use super::{Crowd, Habit, Plan, Rng};
 
 /// Full pay of one vote, in base units: large enough that rounding does not matter.

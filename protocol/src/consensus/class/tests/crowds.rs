@@ -1,3 +1,8 @@
+use proptest::prelude::*;
+
+use crate::consensus::fixed::{ONE, normalise};
+
+use super::super::model::blend;
 use super::{Crowd, Habit, Plan, Rng, mixed_habits};
 
 #[test]
@@ -221,5 +226,20 @@ fn a_ring_is_found_among_a_hundred_voters_per_item() {
             [[60, 61, 62]],
             "seed {seed}"
         );
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_blend_of_distributions_sums_to_one(seeds in prop::collection::vec([0i64..1 << 20, 0..1 << 20, 0..1 << 20], 2..20)) {
+        let row = |expert: usize| {
+            let mut logs: Vec<i64> = seeds.iter().map(|seed| seed[expert]).collect();
+            let mut out = vec![0; logs.len()];
+            normalise(&mut logs, &mut out);
+            out
+        };
+        let mut out = vec![0; seeds.len()];
+        blend([&row(0), &row(1), &row(2)], &mut out);
+        prop_assert_eq!(out.iter().sum::<u32>(), ONE);
     }
 }

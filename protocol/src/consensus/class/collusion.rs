@@ -19,9 +19,9 @@
 
 use std::collections::BTreeMap;
 
-use super::fixed::{self, FRACTION_BITS, ONE, log2};
 use super::model::Expert;
 use super::votes::Index;
+use crate::consensus::fixed::{self, FRACTION_BITS, ONE, log2};
 
 /// Fewest items a pair must share to be tested, in items.
 pub(super) const SHARED_MIN: u32 = 6;

@@ -1,8 +1,9 @@
 use std::collections::BTreeMap;
 
+use crate::consensus::ConsensusError;
+
 use super::super::{
-    ClassInput, ConsensusError, GoldPrior, MAX_CLASSES, MAX_ITEMS, MAX_LABELERS, Vote,
-    algorithm_id, infer_class, majority,
+    ClassInput, GoldPrior, MAX_CLASSES, MAX_ITEMS, MAX_LABELERS, Vote, infer_class, majority,
 };
 
 static NO_GOLD: BTreeMap<u32, u16> = BTreeMap::new();
@@ -269,13 +270,5 @@ fn classes_that_nobody_uses_change_little() {
             .all(|labeler| labeler.skill_ppm > 950_000),
         "{:?}",
         result.labelers
-    );
-}
-
-#[test]
-fn the_algorithm_id_changes_only_on_purpose() {
-    assert_eq!(
-        hex::encode(algorithm_id()),
-        "88ed70fe77e012f3a697623806c49c5738c85e0dfb2ca66a4291d5ffaa9f7fae"
     );
 }

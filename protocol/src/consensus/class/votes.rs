@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use super::error::ConsensusError;
+use crate::consensus::error::ConsensusError;
 
 /// Fewest classes of a label schema, in classes.
 pub const MIN_CLASSES: u16 = 2;

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::super::counts::{ACCURACY_STRENGTH, MATRIX_STRENGTH};
-use super::super::fixed::{ONE, log2, normalise, ratio};
 use super::super::model::{Expert, ROUNDS_MAX, SHAPES, STILL_Q16, Shape};
 use super::super::votes::{ClassInput, Index, Vote};
 use super::super::voting::Voting;
 use super::super::{infer_class, majority};
 use super::{Habit, Plan, Rng, mixed_habits};
+use crate::consensus::fixed::{ONE, log2, normalise, ratio};
 
 struct Case {
     items: usize,

@@ -23,9 +23,9 @@
 //! at most 2^20 votes, so sums of logs stay below 2^43 and nothing wraps.
 
 use super::counts::Counts;
-use super::fixed::{self, ONE, log2, normalise};
 use super::votes::Index;
 use super::voting::Voting;
+use crate::consensus::fixed::{self, ONE, log2, normalise};
 
 /// Most rounds of one expert, in rounds.
 pub(super) const ROUNDS_MAX: u32 = 24;

@@ -5,10 +5,10 @@
 //! What it does not do: no posteriors.
 //! Invariants: a count is a sum of Q16 posteriors of at most 2^24 votes, so it stays below 2^41; every logarithm is of a positive number.
 
-use super::fixed::{self, ONE, log2};
 use super::model::Shape;
 use super::votes::Index;
 use super::voting::Voting;
+use crate::consensus::fixed::{self, ONE, log2};
 
 /// Strength of the crowd's accuracy in a labeler's own, in pseudo-votes.
 pub(super) const ACCURACY_STRENGTH: u64 = 4;

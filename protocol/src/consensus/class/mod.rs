@@ -5,16 +5,68 @@
 //!                                          \-- clusters --> experts again, clusters weighted as one voter --> result
 //! ```
 //!
+//! | file | what |
+//! |---|---|
+//! | `votes` | input, limits, canonical index, majority baseline |
+//! | `voting` | weight of each vote, clusters as one voter |
+//! | `counts` | expected counts, smoothing, evidence of a vote |
+//! | `model` | three experts and their blend |
+//! | `collusion` | pair agreement test, clusters |
+//! | `labelers` | chance-corrected skill |
+//!
 //! What it does not do: no pay, no reputation update, no choice of method per task; every task of this kind is scored alike.
 //! Invariants: a pure function of the set of votes, the gold and the priors; the order of `votes` changes nothing.
 
-use super::collusion;
+mod collusion;
+mod counts;
+mod labelers;
+mod model;
+mod votes;
+mod voting;
+
+#[cfg(test)]
+mod tests;
+
+pub use labelers::LabelerResult;
+pub use votes::{
+    ClassInput, GoldPrior, MAX_CELLS, MAX_CLASSES, MAX_ITEMS, MAX_LABELERS, MAX_VOTES, MIN_CLASSES,
+    Vote, majority,
+};
+
+use self::model::{EXPERTS, Expert, SHAPES, blend};
+use self::votes::Index;
+use self::voting::Voting;
 use super::error::ConsensusError;
 use super::fixed::ONE;
-use super::labelers::{self, LabelerResult};
-use super::model::{EXPERTS, Expert, SHAPES, blend};
-use super::votes::{ClassInput, Index};
-use super::voting::Voting;
+use super::hash_parameters;
+
+/// Name and version of the method; raise it with any change of behaviour.
+const METHOD: &str = "assay/consensus/class/1";
+
+/// Feeds the method's name and all its parameters to `hasher`.
+pub(super) fn hash_method(hasher: &mut blake3::Hasher) {
+    hasher.update(METHOD.as_bytes());
+    hash_parameters(
+        hasher,
+        &[
+            u64::from(model::ROUNDS_MAX),
+            model::STILL_Q16,
+            counts::MATRIX_STRENGTH,
+            counts::ACCURACY_STRENGTH,
+            model::EXPERTS as u64,
+            u64::from(collusion::SHARED_MIN),
+            collusion::FAMILY_BITS.unsigned_abs(),
+            collusion::WINDOW as u64,
+            labelers::GOLD_WEIGHT,
+            labelers::PRIOR_VOTES_MAX,
+            labelers::PRIOR_SHARE,
+            labelers::HABIT_STRENGTH,
+        ],
+    );
+    for shape in SHAPES {
+        hasher.update(&[u8::from(shape.matrix), u8::from(shape.class_prior)]);
+    }
+}
 
 /// What the votes say about one item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
