@@ -117,7 +117,8 @@ fn paid_something(node: &Process, claim: &[&str]) -> bool {
         .is_ok_and(|done| done["paid"].as_array().is_some_and(|paid| !paid.is_empty()))
 }
 
-fn is_conserved(outcome: &Value) -> bool {
+/// The deposit and the gold bond went where the outcome says, in the outcome, on chain and in the ledger twin.
+fn assert_conserved(net: &Network, outcome: &Value) {
     let amount = |name: &str| {
         outcome["money"][name]
             .as_str()
@@ -125,8 +126,13 @@ fn is_conserved(outcome: &Value) -> bool {
             .parse::<u128>()
             .unwrap()
     };
-    amount("deposit") + amount("gold_bond")
-        == amount("paid") + amount("fees") + amount("bond_shares") + amount("refund")
+    let locked = amount("deposit") + amount("gold_bond");
+    let spent = amount("paid") + amount("fees") + amount("bond_shares") + amount("refund");
+    assert_eq!(locked, spent, "{outcome}");
+    let audit = net.audit().unwrap();
+    println!("{audit:?}");
+    assert_eq!(audit.totals.released.0, locked);
+    assert_eq!(audit.totals.owed.0, locked);
 }
 
 #[test]
@@ -164,7 +170,6 @@ fn any_process_may_be_killed_in_any_phase_and_the_task_settles_with_everybody_pa
     assert!(killed.len() >= 5, "phases seen: {killed:?}");
     let result = outcome(&net.validators[3], &task).unwrap();
     assert!(result["cancelled"].is_null(), "{result}");
-    assert!(is_conserved(&result));
     for labeler in result["labelers"].as_array().unwrap() {
         assert_eq!(labeler["lost"], "0", "{labeler}");
         assert_ne!(labeler["earned"], "0", "{labeler}");
@@ -187,6 +192,7 @@ fn any_process_may_be_killed_in_any_phase_and_the_task_settles_with_everybody_pa
         !paid_something(labeler, &["claim"]),
         "a second claim must not pay"
     );
+    assert_conserved(&net, &result);
 }
 
 #[test]
@@ -202,7 +208,6 @@ fn the_client_may_die_for_good_after_funding_and_claims_work_with_every_node_dea
     })
     .unwrap();
     drop(workers);
-    assert!(is_conserved(&result));
     assert_ne!(
         result["money"]["bond_shares"], "0",
         "withheld gold goes to the labelers: {result}"
@@ -244,6 +249,76 @@ fn the_client_may_die_for_good_after_funding_and_claims_work_with_every_node_dea
         !paid_something(&net.labelers[1], &claim),
         "a second claim must not pay"
     );
+    assert_conserved(&net, &result);
+}
+
+#[test]
+fn the_chain_may_die_in_every_phase_and_nothing_is_lost_or_doubled() {
+    let mut net = Network::start(Path::new(PROGRAM), 3, 3).unwrap();
+    let (items, answers) = write_items(net.dir.path());
+    let task = publish(&net.client, &items);
+    let mut workers = Workers(BTreeMap::new());
+    let mut outages: Vec<String> = Vec::new();
+    let begun = Instant::now();
+    while outcome(&net.validators[0], &task).is_none() {
+        assert!(begun.elapsed() < LIMIT, "not settled; outages: {outages:?}");
+        workers.keep_working(&net.labelers, &task, &answers);
+        let phase = show(&net.validators[0], &task).map_or_else(String::new, |v| {
+            format!("{} {}", v["task"]["state"], v["task"]["wave"])
+        });
+        if phase.is_empty() || outages.contains(&phase) {
+            continue;
+        }
+        net.devnet.kill();
+        // One node even starts while there is no chain.
+        let late = outages.len() % net.labelers.len();
+        net.labelers[late].kill();
+        net.labelers[late].start().unwrap();
+        for node in [&net.validators[0], &net.client, &net.labelers[late]] {
+            eventually(
+                &format!("{} says that the chain is away", node.name),
+                Duration::from_secs(60),
+                || {
+                    let status = node.ask(&["status"]).ok()?;
+                    status["chain"]["error"].is_string().then_some(())
+                },
+            )
+            .unwrap();
+        }
+        net.restart_chain().unwrap();
+        eventually(
+            "the chain is back and everybody follows it",
+            Duration::from_secs(60),
+            || {
+                let mut nodes = net.validators.iter().chain(&net.labelers);
+                nodes
+                    .all(|node| {
+                        node.ask(&["status"])
+                            .is_ok_and(|status| status["chain"]["error"].is_null())
+                    })
+                    .then_some(())
+            },
+        )
+        .unwrap();
+        outages.push(phase);
+    }
+    println!("outages in {outages:?}");
+    assert!(outages.len() >= 5, "phases seen: {outages:?}");
+    let result = outcome(&net.validators[0], &task).unwrap();
+    assert!(result["cancelled"].is_null(), "{result}");
+    for labeler in result["labelers"].as_array().unwrap() {
+        assert_eq!(labeler["lost"], "0", "{labeler}");
+        assert_ne!(labeler["earned"], "0", "{labeler}");
+    }
+    for labeler in &net.labelers {
+        eventually(&labeler.name, Duration::from_secs(60), || {
+            outcome(labeler, &task)
+        })
+        .unwrap();
+        assert!(paid_something(labeler, &["claim"]));
+        assert!(!paid_something(labeler, &["claim"]));
+    }
+    assert_conserved(&net, &result);
 }
 
 #[test]

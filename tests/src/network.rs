@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use assay_node::chain::{Audit, audit};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -165,6 +166,22 @@ impl Drop for Process {
     }
 }
 
+/// `assay devnet` for a network of so many validators.
+fn start_chain(devnet: &mut Process, validators: usize) -> anyhow::Result<()> {
+    let least = validators.to_string();
+    let args = [
+        "devnet",
+        "--port",
+        "0",
+        "--block-ms",
+        "250",
+        "--validators-min",
+        &least,
+    ];
+    devnet.child = Some(devnet.spawn("devnet", &args)?);
+    Ok(())
+}
+
 /// A chain with a first-contact server, validators, a client, labelers: one process each.
 pub struct Network {
     /// Chain and first contact.
@@ -183,6 +200,26 @@ impl Network {
     /// The network's profile.
     pub fn profile(&self) -> PathBuf {
         self.devnet.dir.join("devnet").join("profile.toml")
+    }
+
+    /// Starts the chain's process again after it was killed; it goes on with what it wrote.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub fn restart_chain(&mut self) -> anyhow::Result<()> {
+        start_chain(&mut self.devnet, self.validators.len())
+    }
+
+    /// Plays the whole chain through the ledger twin; both must have kept the same books.
+    ///
+    /// # Errors
+    /// Names the transaction, account or sum in which they differ.
+    pub fn audit(&self) -> anyhow::Result<Audit> {
+        let profile = toml::from_str(&std::fs::read_to_string(self.profile())?)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        Ok(runtime.block_on(audit(&profile))?)
     }
 
     /// A folder for one more node; nothing runs in it yet.
@@ -217,19 +254,7 @@ impl Network {
             })
         };
         let mut devnet = process("devnet".into())?;
-        let count = validators.to_string();
-        devnet.child = Some(devnet.spawn(
-            "devnet",
-            &[
-                "devnet",
-                "--port",
-                "0",
-                "--block-ms",
-                "250",
-                "--validators-min",
-                &count,
-            ],
-        )?);
+        start_chain(&mut devnet, validators)?;
         let profile = devnet.dir.join("devnet").join("profile.toml");
         eventually("the network's profile", Duration::from_secs(30), || {
             profile.exists().then_some(())

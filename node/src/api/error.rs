@@ -131,7 +131,7 @@ impl From<&ChainError> for ApiError {
         let (kind, next) = match error {
             ChainError::NoKey | ChainError::Config(_) => (ErrorKind::Refused, ""),
             ChainError::NothingDue { .. } | ChainError::BadClaim { .. } => (ErrorKind::Refused, ""),
-            ChainError::Store(_) => (ErrorKind::Data, ""),
+            ChainError::Store(_) | ChainError::Books(_) => (ErrorKind::Data, ""),
             ChainError::Full { .. } => (ErrorKind::Busy, ""),
             ChainError::Rpc(_) => (
                 ErrorKind::Chain,

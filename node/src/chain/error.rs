@@ -57,6 +57,9 @@ pub enum ChainError {
         /// Who would be paid.
         payee: Account,
     },
+    /// Chain and ledger twin disagree about money.
+    #[error("the books differ: {0}")]
+    Books(String),
     /// The chain will never do it.
     #[error("cannot {what}: {why}")]
     Refused {

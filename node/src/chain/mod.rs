@@ -12,6 +12,7 @@
 //! and contracts are checked; nothing is sent that is not recorded; a record leaves the outbox when its effect is final. Events
 //! about the outbox are told at least once: after a crash the last one may be told again.
 
+mod audit;
 mod bindings;
 mod deploy;
 mod endpoint;
@@ -50,6 +51,7 @@ use tokio::{
     task::JoinHandle,
 };
 
+pub use audit::{Audit, audit};
 use bindings::{DevToken, EpochAnchor, Registry, RewardDistributor, TaskEscrow};
 pub use deploy::{DeployParams, Deployed, deploy, dev_fund};
 use endpoint::Endpoints;

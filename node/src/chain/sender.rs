@@ -389,7 +389,6 @@ impl Sender {
 
     async fn fail(&mut self, key: &[u8], job: &Job, why: String) -> Result<Advance, ChainError> {
         let what = job.intent.describe();
-        tracing::error!(what, why, "a transaction cannot be sent");
         let event = ChainEvent::Failed {
             what,
             why: why.clone(),

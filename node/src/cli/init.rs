@@ -75,7 +75,10 @@ pub fn run(folder: &Folder, args: &InitArgs, printer: Printer) -> Result<(), Fai
             config.stake
         ));
     }
-    printer.say("Next: assay run");
+    printer.say(&format!(
+        "Next: assay run --data-dir {}",
+        folder.path().display()
+    ));
     Ok(())
 }
 

@@ -148,7 +148,7 @@ pub async fn replay(options: ReplayOptions) -> anyhow::Result<bool> {
         &place,
         &outcome,
         &swarm,
-        claims.claimed == claims.released,
+        claims.claimed == claims.released && claims.books.is_ok(),
         &options,
     )?;
     swarm.shutdown().await;

@@ -13,7 +13,10 @@ use comfy_table::{CellAlignment, Table, presets::UTF8_BORDERS_ONLY};
 use serde_json::{Value, json};
 
 use super::swarm::Swarm;
-use crate::people::Kind;
+use crate::{
+    chain::{Audit, ChainError, audit},
+    people::Kind,
+};
 
 /// All claims of a demonstration, paid on chain.
 pub struct Claims {
@@ -31,6 +34,8 @@ pub struct Claims {
     pub second_refused: bool,
     /// Token balances rose by exactly what was paid.
     pub balances_match: bool,
+    /// The whole chain played through the ledger twin.
+    pub books: Result<Audit, ChainError>,
 }
 
 /// Claims for every payee, sent by the first validator on everybody's behalf.
@@ -46,6 +51,7 @@ pub async fn claim_everything(swarm: &Swarm) -> anyhow::Result<Claims> {
         claimed: Amount::ZERO,
         second_refused: true,
         balances_match: true,
+        books: Err(ChainError::Books("not compared yet".into())),
     };
     for (payee, _) in &file.leaves {
         let claim = file.claim(payee).context("a leaf proves itself")?;
@@ -61,6 +67,10 @@ pub async fn claim_everything(swarm: &Swarm) -> anyhow::Result<Claims> {
     }
     let totals = chain.totals().await?;
     (claims.released, claims.owed, claims.claimed) = (totals.released, totals.owed, totals.claimed);
+    claims.books = audit(swarm.devnet.profile()).await;
+    if let Err(why) = &claims.books {
+        tracing::error!(%why, "the books do not agree");
+    }
     Ok(claims)
 }
 
@@ -179,6 +189,10 @@ impl Report {
                 claims.balances_match,
             ),
             ("a second claim is refused", claims.second_refused),
+            (
+                "the chain's history, played through the ledger twin, gives the same books",
+                claims.books.is_ok(),
+            ),
             (
                 "network accuracy >= majority vote's",
                 self.network_right >= self.majority_right,

@@ -168,16 +168,21 @@ impl Ledger {
             hash: hash("assay/1/ledger-block", &parts),
         };
         let randao = hash("assay/1/ledger-randao", &parts);
-        self.block = block;
-        self.recent.insert(number, block.hash);
-        if self.recent.len() > 256 {
-            self.recent.pop_first();
-        }
         BlockNews {
             block,
             randao,
-            facts: std::mem::take(&mut self.pending),
+            facts: self.close(block),
         }
+    }
+
+    /// Closes a block that a real chain made; gives the facts of the block. With it the twin follows a chain instead of being one.
+    pub fn close(&mut self, block: BlockRef) -> Vec<ChainFact> {
+        self.block = block;
+        self.recent.insert(block.number, block.hash);
+        if self.recent.len() > 256 {
+            self.recent.pop_first();
+        }
+        std::mem::take(&mut self.pending)
     }
 
     /// Facts of the block that is not closed yet.
@@ -189,6 +194,26 @@ impl Ledger {
     pub fn mint(&mut self, to: Account, amount: Amount) {
         let sum = self.balances.entry(to).or_default();
         *sum = Amount(sum.0.saturating_add(amount.0));
+    }
+
+    /// The token's `transfer`.
+    ///
+    /// # Errors
+    /// [`LedgerError::Balance`].
+    pub fn transfer(
+        &mut self,
+        from: Account,
+        to: Account,
+        amount: Amount,
+    ) -> Result<(), LedgerError> {
+        self.take(from, amount)?;
+        self.mint(to, amount);
+        Ok(())
+    }
+
+    /// Every account that ever held tokens, with what it holds.
+    pub fn balances(&self) -> impl Iterator<Item = (&Account, &Amount)> {
+        self.balances.iter()
     }
 
     /// Tokens of an account.
@@ -477,6 +502,16 @@ impl Ledger {
         self.claimed = Amount(self.claimed.0 + due.0);
         self.mint(claim.payee, due);
         Ok(due)
+    }
+
+    /// Payout root of a kept epoch.
+    pub fn root(&self, lane: u32, epoch: u64) -> Option<Hash> {
+        self.lanes.get(&lane)?.roots.get(&epoch).copied()
+    }
+
+    /// All that was ever claimed.
+    pub fn claimed(&self) -> Amount {
+        self.claimed
     }
 
     /// Totals of a lane.

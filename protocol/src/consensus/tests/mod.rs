@@ -9,6 +9,6 @@ use super::algorithm_id;
 fn the_algorithm_id_changes_only_on_purpose() {
     assert_eq!(
         hex::encode(algorithm_id()),
-        "88ed70fe77e012f3a697623806c49c5738c85e0dfb2ca66a4291d5ffaa9f7fae"
+        "0f376c2c516af6d771b6d43516a54a98762afea1fbadc15bd449fc833f78a3a0"
     );
 }

@@ -1,0 +1,345 @@
+//! Books checked twice: every transaction of a chain is played through the ledger twin of the protocol, and the two must agree.
+//!
+//! For demonstrations, tests, and anybody who wants to know whether a deployment kept its promises. Reads only.
+//! It does not model allowances, proxies or calls between foreign contracts: it fits networks whose accounts call the contracts
+//! directly, as this program does. A call that the twin does not know is an error, never skipped.
+//! Agreement means: each call succeeded or was refused in both; every balance, the released, owed and claimed sums and the supply are
+//! equal to the unit. With [`Ledger`]'s own invariants it follows that sum of payouts, fees and refunds equals the deposits.
+
+use alloy::{
+    primitives::{Address, B256, Bytes, U64},
+    sol_types::{SolCall, SolInterface},
+};
+use assay_protocol::{
+    amount::Amount,
+    id::{Account, EvmSignature, Hash, NodeKey, Signature, TaskId},
+    lane::Claim,
+    message::{BlockRef, EpochHeader, SettledTask},
+    network::NetworkProfile,
+    settlement::Ledger,
+};
+use serde::Deserialize;
+
+use super::{
+    Totals,
+    bindings::{
+        DevToken,
+        EpochAnchor::{self, EpochAnchorCalls},
+        Registry::RegistryCalls,
+        RewardDistributor::{self, RewardDistributorCalls},
+        TaskEscrow::TaskEscrowCalls,
+    },
+    endpoint::{Endpoint, Endpoints},
+    error::ChainError,
+    units,
+};
+
+/// What an audit went through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Audit {
+    /// Blocks read.
+    pub blocks: u64,
+    /// Calls of the contracts that took effect, in chain and twin.
+    pub accepted: u64,
+    /// Calls that both refused.
+    pub refused: u64,
+    /// Accounts whose balances are equal.
+    pub accounts: u64,
+    /// The distributor's books, equal in both.
+    pub totals: Totals,
+}
+
+#[derive(Debug, Deserialize)]
+struct BlockAnswer {
+    number: U64,
+    hash: B256,
+    timestamp: U64,
+    transactions: Vec<TransactionAnswer>,
+}
+
+#[derive(Debug, Deserialize)]
+struct TransactionAnswer {
+    hash: B256,
+    from: Address,
+    to: Option<Address>,
+    input: Bytes,
+}
+
+/// Plays the whole chain behind the profile's first endpoint through the twin.
+///
+/// # Errors
+/// [`ChainError::Rpc`] when the chain cannot be read, [`ChainError::Books`] when chain and twin differ: names the transaction or
+/// the account.
+pub async fn audit(profile: &NetworkProfile) -> Result<Audit, ChainError> {
+    let endpoints = Endpoints::new(&profile.rpc)?;
+    let endpoint = endpoints.current();
+    let last = endpoint.latest().await?.number;
+    let mut ledger = Ledger::new(profile.clone(), Hash::ZERO);
+    let (mut accepted, mut refused) = (0, 0);
+    for number in 0..=last {
+        let block: BlockAnswer = endpoint
+            .ask("eth_getBlockByNumber", (format!("{number:#x}"), true))
+            .await?;
+        for transaction in &block.transactions {
+            let Some(to) = transaction.to else { continue };
+            let Some(twin) = apply(&mut ledger, profile, to.into(), transaction)? else {
+                continue;
+            };
+            let hash = Hash::from(transaction.hash);
+            let chain = endpoint.receipt(hash).await?.is_some_and(|r| r.ok);
+            match (chain, twin) {
+                (true, Ok(())) => accepted += 1,
+                (false, Err(_)) => refused += 1,
+                (true, Err(why)) => {
+                    return Err(books(format!(
+                        "transaction {hash}: the chain took it, the twin refuses it: {why}"
+                    )));
+                }
+                (false, Ok(())) => {
+                    return Err(books(format!(
+                        "transaction {hash}: the chain refused it, the twin takes it"
+                    )));
+                }
+            }
+        }
+        ledger.close(BlockRef {
+            number: block.number.to(),
+            hash: block.hash.into(),
+            time: block.timestamp.to(),
+        });
+    }
+    let (accounts, totals) = compare(endpoint, profile, &ledger).await?;
+    Ok(Audit {
+        blocks: last + 1,
+        accepted,
+        refused,
+        accounts,
+        totals,
+    })
+}
+
+fn books(why: String) -> ChainError {
+    ChainError::Books(why)
+}
+
+/// Final balances and sums.
+async fn compare(
+    endpoint: &Endpoint,
+    profile: &NetworkProfile,
+    ledger: &Ledger,
+) -> Result<(u64, Totals), ChainError> {
+    let (token, distributor) = (profile.contracts.token, profile.contracts.distributor);
+    let differ = |what: &str, chain: Amount, twin: Amount| {
+        if chain == twin {
+            Ok(())
+        } else {
+            Err(books(format!("{what}: chain {chain}, twin {twin}")))
+        }
+    };
+    let mut accounts = 0;
+    for (account, held) in ledger.balances() {
+        let call = DevToken::balanceOfCall {
+            account: (*account).into(),
+        };
+        let chain = units(endpoint.view(token, call).await?);
+        differ(&format!("balance of 0x{account}"), chain, *held)?;
+        accounts += 1;
+    }
+    let supply = units(endpoint.view(token, DevToken::totalSupplyCall {}).await?);
+    differ("supply", supply, ledger.supply())?;
+    let totals = Totals {
+        owed: units(
+            endpoint
+                .view(distributor, RewardDistributor::totalOwedCall {})
+                .await?,
+        ),
+        released: units(
+            endpoint
+                .view(distributor, RewardDistributor::totalReleasedCall {})
+                .await?,
+        ),
+        claimed: units(
+            endpoint
+                .view(distributor, RewardDistributor::totalClaimedCall {})
+                .await?,
+        ),
+    };
+    let lanes = (0..profile.params.lanes).map(|lane| ledger.released(lane));
+    let (mut owed, mut released) = (Amount::ZERO, Amount::ZERO);
+    for lane in lanes {
+        owed = Amount(owed.0 + lane.owed.0);
+        released = Amount(released.0 + lane.released.0);
+    }
+    differ("owed", totals.owed, owed)?;
+    differ("released", totals.released, released)?;
+    differ("claimed", totals.claimed, ledger.claimed())?;
+    Ok((accounts, totals))
+}
+
+type Verdict = Result<(), String>;
+
+/// Plays one transaction; none when it is not for the money contracts.
+fn apply(
+    ledger: &mut Ledger,
+    profile: &NetworkProfile,
+    to: Account,
+    transaction: &TransactionAnswer,
+) -> Result<Option<Verdict>, ChainError> {
+    let contracts = &profile.contracts;
+    let (from, input) = (Account::from(transaction.from), &transaction.input);
+    let verdict = if to == contracts.token {
+        token(ledger, from, input)
+    } else if to == contracts.registry {
+        decode::<RegistryCalls>(transaction)
+            .map(|call| registry(ledger, from, call))
+            .transpose()
+    } else if to == contracts.escrow {
+        decode::<TaskEscrowCalls>(transaction)
+            .map(|call| escrow(ledger, from, call))
+            .transpose()
+    } else if to == contracts.anchor {
+        decode::<EpochAnchorCalls>(transaction)
+            .map(|call| anchor(ledger, from, call))
+            .transpose()
+    } else if to == contracts.distributor {
+        decode::<RewardDistributorCalls>(transaction)
+            .map(|call| distributor(ledger, call))
+            .transpose()
+    } else {
+        Ok(None)
+    };
+    verdict.map_err(|why| books(format!("transaction {}: {why}", transaction.hash)))
+}
+
+/// A call of one of our contracts; nothing for bytes that are none, which no contract takes.
+fn decode<C: SolInterface>(transaction: &TransactionAnswer) -> Option<C> {
+    C::abi_decode(&transaction.input).ok()
+}
+
+/// A call the twin has no counterpart of.
+fn unknown<T>(call: &str) -> Result<T, String> {
+    Err(format!("the twin does not know {call}"))
+}
+
+fn said<T, E: ToString>(result: Result<T, E>) -> Result<Verdict, String> {
+    Ok(result.map(|_| ()).map_err(|e| e.to_string()))
+}
+
+fn token(ledger: &mut Ledger, from: Account, input: &[u8]) -> Result<Option<Verdict>, String> {
+    if let Ok(call) = DevToken::mintCall::abi_decode(input) {
+        ledger.mint(call.to.into(), units(call.amount));
+        return Ok(Some(Ok(())));
+    }
+    if let Ok(call) = DevToken::transferCall::abi_decode(input) {
+        return said(ledger.transfer(from, call.to.into(), units(call.value))).map(Some);
+    }
+    if DevToken::approveCall::abi_decode(input).is_ok() {
+        return Ok(None);
+    }
+    unknown("this call of the token")
+}
+
+fn registry(ledger: &mut Ledger, from: Account, call: RegistryCalls) -> Result<Verdict, String> {
+    match call {
+        RegistryCalls::register(c) => {
+            let binding = <[u8; 64]>::try_from(c.binding.as_ref())
+                .map_err(|_| format!("a binding of {} bytes", c.binding.len()))?;
+            said(ledger.register(
+                from,
+                NodeKey(c.nodeKey.0),
+                c.sealKey.into(),
+                c.payee.into(),
+                c.roles,
+                Amount(c.stake),
+                Signature(binding),
+            ))
+        }
+        RegistryCalls::requestUnbond(_) => said(ledger.request_unbond(from)),
+        _ => unknown("this call of the registry"),
+    }
+}
+
+fn escrow(ledger: &mut Ledger, from: Account, call: TaskEscrowCalls) -> Result<Verdict, String> {
+    match call {
+        TaskEscrowCalls::fund(c) => said(ledger.fund(
+            from,
+            TaskId(c.taskId.0),
+            c.lane,
+            Amount(c.deposit),
+            Amount(c.goldBond),
+        )),
+        TaskEscrowCalls::topUp(c) => {
+            said(ledger.top_up(from, TaskId(c.taskId.0), c.client.into(), Amount(c.amount)))
+        }
+        _ => unknown("this call of the escrow"),
+    }
+}
+
+fn anchor(ledger: &mut Ledger, from: Account, call: EpochAnchorCalls) -> Result<Verdict, String> {
+    match call {
+        EpochAnchorCalls::drawCommittee(c) => said(ledger.draw_committee(c.lane)),
+        EpochAnchorCalls::post(c) => {
+            let settled: Vec<SettledTask> = c
+                .settled
+                .iter()
+                .map(|s| SettledTask {
+                    task: TaskId(s.taskId.0),
+                    client: s.client.into(),
+                })
+                .collect();
+            let (signatures, rest) = c.signatures.as_chunks::<64>();
+            if !rest.is_empty() || signatures.len() != c.signerIndexes.len() {
+                return Ok(Err("signatures and signers do not fit together".to_owned()));
+            }
+            let signatures: Vec<(u8, EvmSignature)> = c
+                .signerIndexes
+                .iter()
+                .zip(signatures)
+                .map(|(place, bytes)| (*place, EvmSignature(*bytes)))
+                .collect();
+            said(ledger.post_epoch(from, &header(&c.header), &settled, &signatures))
+        }
+        _ => unknown("this call of the anchor"),
+    }
+}
+
+fn header(h: &EpochAnchor::EpochHeader) -> EpochHeader {
+    EpochHeader {
+        lane: h.lane,
+        epoch: h.epoch,
+        view: h.view,
+        term: h.term,
+        parent: h.parent.into(),
+        chain_block: h.chainBlock,
+        chain_block_hash: h.chainBlockHash.into(),
+        records_root: h.recordsRoot.into(),
+        state_root: h.stateRoot.into(),
+        payout_root: h.payoutRoot.into(),
+        loss_root: h.lossRoot.into(),
+        reputation_root: h.reputationRoot.into(),
+        payout_file: h.payoutFile.into(),
+        total_owed: units(h.totalOwed),
+        settled_hash: h.settledHash.into(),
+    }
+}
+
+fn distributor(ledger: &mut Ledger, call: RewardDistributorCalls) -> Result<Verdict, String> {
+    let RewardDistributorCalls::claim(c) = call else {
+        return unknown("this call of the distributor");
+    };
+    let Some(root) = ledger.root(c.lane, c.epoch) else {
+        return Ok(Err(format!(
+            "no root of epoch {} in lane {}",
+            c.epoch, c.lane
+        )));
+    };
+    said(ledger.claim(&Claim {
+        lane: c.lane,
+        epoch: c.epoch,
+        payee: c.payee.into(),
+        total: Amount(c.total),
+        index: c.index.saturating_to(),
+        proof: c.proof.into_iter().map(Hash::from).collect(),
+        root,
+    }))
+}
