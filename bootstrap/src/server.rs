@@ -5,7 +5,7 @@
 //!                        `-> ServerHandle: peer id, addresses, shutdown
 //! ```
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use libp2p::connection_limits::{self, ConnectionLimits};
 use libp2p::core::transport::ListenerId;
 use libp2p::identity::Keypair;
 use libp2p::swarm::behaviour::toggle::Toggle;
-use libp2p::swarm::{self, NetworkBehaviour, SwarmEvent};
+use libp2p::swarm::{self, ConnectionId, NetworkBehaviour, SwarmEvent};
 use libp2p::{
     Multiaddr, PeerId, Swarm, autonat, identify, memory_connection_limits, noise, ping, relay,
 };
@@ -42,8 +42,9 @@ pub struct ServerLimits {
     pub outgoing_max: u32,
     /// All connections.
     pub connections_max: u32,
-    /// Connections with one peer; 3 leaves room for a relayed one, its direct upgrade and a dial-back.
-    pub per_peer_max: u32,
+    /// Connections with one peer; 3 leaves room for a relayed one, its direct upgrade and a dial-back. A new one closes the oldest: a
+    /// peer that crashed comes back before its dead connections have timed out.
+    pub per_peer_max: usize,
     /// Inbound handshakes at once.
     pub pending_incoming_max: u32,
     /// Outbound handshakes at once.
@@ -235,6 +236,8 @@ impl Server {
             external: config.external_addresses.clone(),
             addresses: addresses_out,
             peers: peers_out,
+            connections: BTreeMap::new(),
+            per_peer_max: config.limits.per_peer_max,
         };
         task.listen(&config.listen).await?;
         let (stop, stop_requests) = mpsc::channel(1);
@@ -261,8 +264,7 @@ fn behaviour(
         .with_max_pending_outgoing(Some(limits.pending_outgoing_max))
         .with_max_established_incoming(Some(limits.incoming_max))
         .with_max_established_outgoing(Some(limits.outgoing_max))
-        .with_max_established(Some(limits.connections_max))
-        .with_max_established_per_peer(Some(limits.per_peer_max));
+        .with_max_established(Some(limits.connections_max));
     let memory = limits.memory_percent_max.map(|percent| {
         memory_connection_limits::Behaviour::with_max_percentage(f64::from(percent) / 100.0)
     });
@@ -313,6 +315,9 @@ struct Task {
     external: Vec<Multiaddr>,
     addresses: watch::Sender<Vec<Multiaddr>>,
     peers: watch::Sender<usize>,
+    /// Open connections by peer, oldest first.
+    connections: BTreeMap<PeerId, Vec<ConnectionId>>,
+    per_peer_max: usize,
 }
 
 impl Task {
@@ -409,9 +414,30 @@ impl Task {
                 tracing::warn!(?addresses, reason, "a listener closed");
                 self.publish_addresses();
             }
-            SwarmEvent::ConnectionEstablished { .. } | SwarmEvent::ConnectionClosed { .. } => {
-                let connected = self.swarm.connected_peers().count();
-                self.peers.send_replace(connected);
+            SwarmEvent::ConnectionEstablished {
+                peer_id,
+                connection_id,
+                ..
+            } => {
+                let open = self.connections.entry(peer_id).or_default();
+                open.push(connection_id);
+                if open.len() > self.per_peer_max {
+                    self.swarm.close_connection(open[0]);
+                }
+                self.peers.send_replace(self.connections.len());
+            }
+            SwarmEvent::ConnectionClosed {
+                peer_id,
+                connection_id,
+                ..
+            } => {
+                if let Some(open) = self.connections.get_mut(&peer_id) {
+                    open.retain(|connection| *connection != connection_id);
+                    if open.is_empty() {
+                        self.connections.remove(&peer_id);
+                    }
+                }
+                self.peers.send_replace(self.connections.len());
             }
             SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received {
                 peer_id,

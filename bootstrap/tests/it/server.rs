@@ -44,11 +44,14 @@ struct Caller {
 
 /// A minimal peer: enough to introduce itself and to ask for others.
 fn caller(network: &str) -> Swarm<Caller> {
-    let keypair = Keypair::generate_ed25519();
+    caller_as(&Keypair::generate_ed25519(), network)
+}
+
+fn caller_as(keypair: &Keypair, network: &str) -> Swarm<Caller> {
     let local = keypair.public().to_peer_id();
     let network = NetworkName::parse(network).unwrap();
     let transport =
-        transport::direct(&keypair, Windows::HOME, AddressPolicy::PrivateAllowed).unwrap();
+        transport::direct(keypair, Windows::HOME, AddressPolicy::PrivateAllowed).unwrap();
     let behaviour = Caller {
         identify: identify::Behaviour::new(identify::Config::new(
             network.identify_version(),
@@ -221,6 +224,22 @@ async fn connections_beyond_the_limit_are_refused() {
     })
     .await;
     assert_eq!(*connected.borrow(), 1);
+    server.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_keeps_crashing_gets_in_again_at_once() {
+    let server = server().await;
+    let address = server.addresses().remove(0);
+    let keypair = Keypair::generate_ed25519();
+    let mut lives = Vec::new();
+    for _ in 0..=2 * ServerLimits::default().per_peer_max {
+        let mut life = caller_as(&keypair, "test");
+        introduce(&mut life, &address).await;
+        // Never polled again: a crash, as the server sees it.
+        lives.push(life);
+    }
+    assert_eq!(*server.connected_peers().borrow(), 1);
     server.shutdown().await;
 }
 

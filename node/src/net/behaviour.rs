@@ -84,7 +84,10 @@ impl Behaviour {
             .behind_nat
             .then(autonat::v2::client::Behaviour::default);
         Ok(Self {
-            gate: Gate::new(limits.outbound_target + limits.outbound_target / 2),
+            gate: Gate::new(
+                limits.outbound_target + limits.outbound_target / 2,
+                limits.per_peer_max,
+            ),
             limits: connection_limits::Behaviour::new(connection_limits(limits)),
             memory: memory.into(),
             identify: identify::Behaviour::new(identify),
@@ -108,7 +111,6 @@ fn connection_limits(limits: &NetLimits) -> ConnectionLimits {
         .with_max_established_incoming(Some(limits.incoming_max))
         .with_max_established_outgoing(Some(limits.outgoing_max))
         .with_max_established(Some(limits.connections_max))
-        .with_max_established_per_peer(Some(limits.per_peer_max))
 }
 
 fn exchange(network: &NetworkName, limits: &NetLimits) -> request_response::Behaviour<FrameCodec> {

@@ -87,8 +87,8 @@ pub struct NetLimits {
     pub outgoing_max: u32,
     /// All connections.
     pub connections_max: u32,
-    /// Connections with one peer; 2 leaves room for a relayed one and its direct upgrade.
-    pub per_peer_max: u32,
+    /// Connections with one peer; 2 leaves room for a relayed one and its direct upgrade. A new one closes the oldest.
+    pub per_peer_max: usize,
     /// Inbound handshakes at once.
     pub pending_incoming_max: u32,
     /// Outbound handshakes at once.

@@ -6,6 +6,7 @@
 //! Lookups need watching because Kademlia dials every peer it hears of. In a network of some hundred nodes each
 //! node would soon be connected to all others; so lookups may open only a few connections, unless one of them
 //! was made to find a certain peer.
+//! Invariant: connection ids rise, so the smallest one of a peer is the oldest.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::convert::Infallible;
@@ -59,6 +60,8 @@ pub(super) struct Gate {
     /// A certain peer is being looked for.
     searching: bool,
     connections: BTreeMap<PeerId, BTreeSet<ConnectionId>>,
+    /// Connections with one peer beyond which the oldest is closed.
+    per_peer_max: usize,
     orders: VecDeque<ToSwarm<Infallible, Hold>>,
     waker: Option<Waker>,
 }
@@ -68,8 +71,9 @@ pub(super) struct Gate {
 pub(super) struct Hold(bool);
 
 impl Gate {
-    /// A gate behind which lookups dial nobody while `opened_enough` connections were opened from here.
-    pub(super) fn new(opened_enough: usize) -> Self {
+    /// A gate behind which lookups dial nobody while `opened_enough` connections were opened from here, and each peer has at most
+    /// `per_peer_max` connections.
+    pub(super) fn new(opened_enough: usize, per_peer_max: usize) -> Self {
         Self {
             bans: BTreeMap::new(),
             held: BTreeSet::new(),
@@ -79,6 +83,7 @@ impl Gate {
             opened_enough,
             searching: false,
             connections: BTreeMap::new(),
+            per_peer_max,
             orders: VecDeque::new(),
             waker: None,
         }
@@ -241,10 +246,17 @@ impl NetworkBehaviour for Gate {
                 connection_id,
                 ..
             }) => {
-                self.connections
-                    .entry(peer_id)
-                    .or_default()
-                    .insert(connection_id);
+                let open = self.connections.entry(peer_id).or_default();
+                open.insert(connection_id);
+                // The newest stays, for a peer that crashed comes back before its dead connections have timed out.
+                if open.len() > self.per_peer_max
+                    && let Some(oldest) = open.first().copied()
+                {
+                    self.order(ToSwarm::CloseConnection {
+                        peer_id,
+                        connection: CloseConnection::One(oldest),
+                    });
+                }
             }
             FromSwarm::ConnectionClosed(ConnectionClosed {
                 peer_id,
@@ -332,6 +344,8 @@ impl ConnectionHandler for Idle {
 
 #[cfg(test)]
 mod tests {
+    use libp2p::core::ConnectedPoint;
+
     use super::*;
     use std::time::Duration;
 
@@ -341,7 +355,7 @@ mod tests {
 
     #[test]
     fn a_ban_ends_at_its_time() {
-        let mut gate = Gate::new(2);
+        let mut gate = Gate::new(2, 2);
         let start = Instant::now();
         let end = start + Duration::from_secs(10);
         gate.ban(peer(1), end);
@@ -354,7 +368,7 @@ mod tests {
 
     #[test]
     fn the_list_of_bans_is_bounded_and_drops_the_one_that_ends_first() {
-        let mut gate = Gate::new(2);
+        let mut gate = Gate::new(2, 2);
         let start = Instant::now();
         for n in 0..=BANS_MAX {
             let mut key = [0; 32];
@@ -370,15 +384,40 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_beyond_a_peers_share_closes_the_oldest() {
+        let mut gate = Gate::new(2, 2);
+        let endpoint = ConnectedPoint::Listener {
+            local_addr: Multiaddr::empty(),
+            send_back_addr: Multiaddr::empty(),
+        };
+        for number in 1..=3 {
+            assert!(gate.orders.is_empty());
+            gate.on_swarm_event(FromSwarm::ConnectionEstablished(ConnectionEstablished {
+                peer_id: peer(1),
+                connection_id: ConnectionId::new_unchecked(number),
+                endpoint: &endpoint,
+                failed_addresses: &[],
+                other_established: number - 1,
+            }));
+        }
+        let oldest = ConnectionId::new_unchecked(1);
+        assert!(matches!(
+            gate.orders.pop_front(),
+            Some(ToSwarm::CloseConnection { connection: CloseConnection::One(c), .. }) if c == oldest
+        ));
+        assert!(gate.orders.is_empty());
+    }
+
+    #[test]
     fn peers_without_an_ed25519_key_are_refused() {
-        let gate = Gate::new(2);
+        let gate = Gate::new(2, 2);
         assert!(gate.admit(&PeerId::random()).is_err());
         assert!(gate.admit(&peer(9)).is_ok());
     }
 
     #[test]
     fn lookups_dial_only_while_there_are_few_connections_or_somebody_is_searched() {
-        let mut gate = Gate::new(2);
+        let mut gate = Gate::new(2, 2);
         let dial = |gate: &mut Gate, number: usize| {
             let connection = ConnectionId::new_unchecked(number);
             let to = Some(peer(u8::try_from(number).unwrap()));

@@ -257,17 +257,15 @@ impl Driver {
     /// Looks up a random key, which brings the peers around it into the table.
     fn look_around(&mut self, now: Instant) {
         let discovery = &mut self.discovery;
-        if discovery.lookup.is_some() || now < discovery.next_lookup {
+        let table = &mut self.swarm.behaviour_mut().kad;
+        let nobody_to_ask = table.kbuckets().next().is_none();
+        if discovery.lookup.is_some() || now < discovery.next_lookup || nobody_to_ask {
             return;
         }
         discovery.next_lookup =
             now + discovery.lookup_wait + discovery.dice.jitter(discovery.lookup_wait);
         discovery.lookup_wait = (discovery.lookup_wait * 2).min(Duration::from_millis(LOOKUP_MS.1));
-        let table = &mut self.swarm.behaviour_mut().kad;
-        if table.kbuckets().next().is_some() {
-            let query = table.get_n_closest_peers(PeerId::random(), LOOKUP_WIDTH);
-            self.discovery.lookup = Some(query);
-        }
+        discovery.lookup = Some(table.get_n_closest_peers(PeerId::random(), LOOKUP_WIDTH));
     }
 
     pub(super) fn on_kad(&mut self, event: kad::Event) {
@@ -289,8 +287,12 @@ impl Driver {
             kad::Event::RoutingUpdated {
                 is_new_peer: true, ..
             } => {
-                // The network is bigger than it looked: search at full speed again.
+                // The network is bigger than it looked: search at full speed again. Somebody alone does not even wait for the
+                // next upkeep, which is most of the time from start to a first neighbour.
                 self.discovery.lookup_wait = Duration::from_millis(LOOKUP_MS.0);
+                if self.peers.nodes().next().is_none() {
+                    self.advance_discovery(Instant::now());
+                }
             }
             other => tracing::trace!(?other, "kad event"),
         }
