@@ -22,29 +22,31 @@ fuzz_target!(|case: Case| {
         .votes
         .iter()
         .map(|&(item, labeler, label)| Vote {
-            item: item.into(),
-            labeler: labeler.into(),
-            label: label.into(),
+            item: (item % 32).into(),
+            labeler: (labeler % 20).into(),
+            label: (label % 10).into(),
         })
         .collect();
     let gold: BTreeMap<u32, u16> = case
         .gold
         .iter()
-        .map(|(item, class)| (u32::from(*item), u16::from(*class)))
+        .map(|(item, class)| (u32::from(*item % 33), u16::from(*class % 11)))
         .collect();
-    let priors: Vec<GoldPrior> = case.priors.map_or_else(Vec::new, |(alpha_milli, beta_milli)| {
-        vec![
-            GoldPrior {
-                alpha_milli,
-                beta_milli
-            };
-            case.labelers.into()
-        ]
-    });
+    let priors: Vec<GoldPrior> = case
+        .priors
+        .map_or_else(Vec::new, |(alpha_milli, beta_milli)| {
+            vec![
+                GoldPrior {
+                    alpha_milli,
+                    beta_milli
+                };
+                (case.labelers % 21).into()
+            ]
+        });
     let mut input = ClassInput {
-        items: case.items.into(),
-        labelers: case.labelers.into(),
-        classes: case.classes.into(),
+        items: (case.items % 33).into(),
+        labelers: (case.labelers % 21).into(),
+        classes: (case.classes % 11).into(),
         votes: &votes,
         gold: &gold,
         priors: &priors,
@@ -56,7 +58,7 @@ fuzz_target!(|case: Case| {
     turned.reverse();
     input.votes = &turned;
     assert_eq!(infer_class(&input).as_ref(), Ok(&result));
-    for item in 0..u32::from(case.items) {
+    for item in 0..input.items {
         let row = result.posteriors_of(item).expect("one row per item");
         assert_eq!(row.iter().sum::<u32>(), 65_536);
     }
