@@ -46,6 +46,8 @@ pub mod shape;
 pub mod value;
 
 #[cfg(test)]
+mod draw;
+#[cfg(test)]
 mod tests;
 
 pub use binary::{BinaryRow, BinaryTable};
