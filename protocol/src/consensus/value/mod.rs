@@ -220,6 +220,8 @@ pub fn item_from_table(table: &ValueTable, votes: &[ValueVote]) -> ValueItem {
     let Some(Estimate { value, half_width }) = estimate(&mut readings) else {
         return ValueItem::default();
     };
+    // Few readings say little about their own spread: wider by one over their number, much like Student's quantiles.
+    let half_width = half_width.saturating_add(half_width / u64::from(count));
     let scale = &table.scale;
     let fine = |units: i64| units << FINE_BITS;
     let inside = value.clamp(fine(scale.min), fine(scale.max));

@@ -199,7 +199,7 @@ fn values_beat_the_mean_the_median_and_a_single_labeler() {
                 );
             }
             assert!(
-                inside * 100 >= items * 80,
+                inside * 100 >= items * 88,
                 "{name} {k}: {inside} of {items} inside"
             );
         }

@@ -213,11 +213,12 @@ proptest! {
             .collect();
         let gold: Vec<_> = gold.map(|(x, y, w, h)| (1, vec![boxed((x, y, w, h, 0))])).into_iter().collect();
         let result = infer(ShapeKind::Box, &votes, &gold).unwrap();
+        let frame = Frame { width: 100, height: 50 };
         for item in &result.items {
             prop_assert!(item.posterior <= ONE);
             for found in &item.objects {
                 prop_assert!(found.posterior <= ONE && found.label_posterior <= ONE);
-                prop_assert!(found.object.shape.fault(ShapeKind::Box, Frame { width: 100, height: 50 }).is_none());
+                prop_assert_eq!(found.object.shape.fault(ShapeKind::Box, frame), None);
             }
         }
         for labeler in &result.labelers {
