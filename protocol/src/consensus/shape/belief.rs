@@ -5,11 +5,13 @@
 //! What it does not do: it learns nothing.
 //! Invariants: an estimated span or box is never empty; members of one collusion cluster share the weight of one voter.
 
+use std::collections::BTreeMap;
+
 use super::cluster::{self, Cluster, GOLD, Sheet};
+use super::existence;
 use super::geometry::{Bounds, Point, Shape};
 use super::polygon::Cells;
 use super::{ShapeObject, ShapeVote};
-use crate::consensus::binary::BinaryTable;
 use crate::consensus::fixed::{FRACTION_BITS, ONE, log2, normalise};
 use crate::consensus::value::{Reading, estimate_sorted};
 
@@ -19,10 +21,16 @@ const EDGE_BITS: u32 = 8;
 /// How one labeler draws and names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShapeRow {
+    /// How often a real object is drawn, Q16, strictly between zero and one.
+    pub hit: u32,
+    /// Objects per item that are not there, Q16; may exceed one.
+    pub invented: u32,
     /// Spans and boxes: mean distance of an edge from its place; polygons: one minus the overlap. Q16 of the object's side, at least 66.
     pub deviation: u32,
     /// Probability that the label of a real object is right, Q16, strictly between zero and one.
     pub accuracy: u32,
+    /// Labelers of one group count as one voter: a collusion cluster, or copies of one another's objects.
+    pub group: Option<u32>,
 }
 
 /// Everything that an item's result depends on besides its votes.
@@ -30,12 +38,12 @@ pub struct ShapeRow {
 pub struct ShapeTable {
     /// Classes of the label schema.
     pub classes: u16,
-    /// Hit and false-alarm rates, collusion clusters and the odds that a cluster is real.
-    pub existence: BinaryTable,
-    /// One row per labeler.
-    pub rows: Vec<ShapeRow>,
     /// Real objects per item, Q16.
     pub density: u64,
+    /// Chance that two unrelated objects match, Q16.
+    pub coincidence: u32,
+    /// One row per labeler.
+    pub rows: Vec<ShapeRow>,
 }
 
 /// One object that is believed to be there.
@@ -163,22 +171,33 @@ pub(super) fn presence(
     members: &Cluster,
     without: Option<u32>,
 ) -> u32 {
-    let answers: Vec<(u32, bool)> = (0u32..)
-        .zip(&scene.sheets)
-        .filter(|(_, sheet)| !left_out(table, sheet.labeler, without))
-        .map(|(number, sheet)| {
-            let present = members.binary_search_by_key(&number, |member| member.0);
-            (sheet.labeler, present.is_ok())
-        })
-        .collect();
-    table.existence.posterior(&answers)
+    let mut answers = existence::answers(scene, members);
+    answers.retain(|answer| !left_out(table, answer.labeler, without));
+    existence::posterior(table, &answers)
+}
+
+/// Group of a labeler, if any.
+fn group(table: &ShapeTable, labeler: u32) -> Option<u32> {
+    table.rows.get(labeler as usize)?.group
+}
+
+/// Members of each group among some labelers.
+pub(super) fn groups(
+    table: &ShapeTable,
+    labelers: impl Iterator<Item = u32>,
+) -> BTreeMap<u32, u32> {
+    let mut members = BTreeMap::new();
+    for number in labelers.filter_map(|labeler| group(table, labeler)) {
+        *members.entry(number).or_default() += 1;
+    }
+    members
 }
 
 /// Whether `labeler` is the one left out, or stands in the same collusion cluster.
 pub(super) fn left_out(table: &ShapeTable, labeler: u32, without: Option<u32>) -> bool {
-    let group = |labeler: u32| table.existence.rows.get(labeler as usize)?.group;
     without.is_some_and(|own| {
-        own == labeler || group(own).is_some_and(|number| group(labeler) == Some(number))
+        own == labeler
+            || group(table, own).is_some_and(|number| group(table, labeler) == Some(number))
     })
 }
 
@@ -197,27 +216,20 @@ fn drawn<'a>(
     members: &Cluster,
     without: Option<u32>,
 ) -> Vec<Drawn<'a>> {
-    let group = |labeler: u32| table.existence.rows.get(labeler as usize)?.group;
     let kept = || {
         members
             .iter()
             .map(|&(sheet, object)| (&scene.sheets[sheet as usize], object))
             .filter(|(sheet, _)| !left_out(table, sheet.labeler, without))
     };
+    let members = groups(table, kept().map(|(sheet, _)| sheet.labeler));
     kept()
         .filter_map(|(sheet, object)| {
             let row = *table.rows.get(sheet.labeler as usize)?;
-            let share = match group(sheet.labeler) {
-                None => ONE,
-                Some(own) => {
-                    let members = kept().filter(|(sheet, _)| group(sheet.labeler) == Some(own));
-                    ONE / (members.count() as u32).max(1)
-                }
-            };
             Some(Drawn {
                 object: sheet.objects[object as usize],
                 row,
-                share,
+                share: row.group.map_or(ONE, |own| ONE / members[&own]),
             })
         })
         .collect()
@@ -409,7 +421,7 @@ pub(super) fn item(table: &ShapeTable, scene: &Scene<'_>) -> ShapeItem {
     // Expected objects that everybody overlooked.
     let mut missed = table.density;
     for sheet in &scene.sheets {
-        if let Some(row) = table.existence.rows.get(sheet.labeler as usize) {
+        if let Some(row) = table.rows.get(sheet.labeler as usize) {
             missed = (missed * (one - u64::from(row.hit))) >> FRACTION_BITS;
         }
     }

@@ -94,7 +94,7 @@ pub(super) fn judge(
         }
     }
     for (labeler, (result, lessons)) in results.iter_mut().zip(&lessons).enumerate() {
-        result.cluster = table.existence.rows[labeler].group;
+        result.cluster = table.rows[labeler].group;
         let total: u64 = lessons.iter().map(|lesson| lesson.weight).sum();
         let shifts = SHIFTS.min(lessons.len().saturating_sub(1));
         if shifts == 0 {

@@ -1,7 +1,7 @@
 //! Objects on an item: spans of text, time segments, boxes and polygons, each with a label.
 //!
 //! ```text
-//! votes -> sheets -> clusters (IoU) -> existence (binary questions through the class engine)
+//! votes -> sheets -> clusters (IoU) -> existence (started by the class engine)
 //!                                  \-> ROUNDS x [ each object against its cluster without it -> precision, label accuracy ]
 //!       -> items (objects with posteriors), labelers (skill)
 //! ```
@@ -11,11 +11,12 @@
 //! | `geometry` | shapes, limits, overlap |
 //! | `polygon` | overlap and consensus of polygons |
 //! | `cluster` | which objects are the same thing |
+//! | `existence` | whether a cluster is real, who misses and who invents |
 //! | `belief` | one cluster and one item, from votes and table alone |
 //! | `labelers` | chance-corrected skill |
 //!
 //! Whoever worked on an item and drew nothing at a place says that nothing is there. A cluster is a binary question with one answer per
-//! labeler of the item; its truth, the labelers' miss and false-alarm rates and their collusion clusters come from the class engine.
+//! labeler of the item; see `existence` for how the class engine and a model of misses and inventions answer it.
 //! Edges of spans and boxes are robust weighted estimates (see `value::robust`), polygons a weighted vote of cells, labels a vote
 //! weighted by each labeler's accuracy. [`item_from_table`] recomputes an item from its votes and [`ShapeTable`].
 //!
@@ -26,6 +27,7 @@
 
 mod belief;
 mod cluster;
+mod existence;
 mod geometry;
 mod labelers;
 mod polygon;
@@ -40,8 +42,7 @@ pub use self::belief::{ShapeFound, ShapeItem, ShapeRow, ShapeTable, item_from_ta
 use self::cluster::GOLD;
 pub use self::geometry::{Frame, MAX_LENGTH, MAX_SIDE, MAX_VERTICES, Point, Shape, ShapeKind};
 pub use self::labelers::ShapeLabeler;
-use super::binary;
-use super::class::{MAX_CLASSES, MAX_ITEMS, MAX_LABELERS, Vote};
+use super::class::{MAX_CLASSES, MAX_ITEMS, MAX_LABELERS};
 use super::error::ConsensusError;
 use super::fixed::{FRACTION_BITS, ONE};
 use super::hash_parameters;
@@ -86,6 +87,9 @@ pub(super) fn hash_method(hasher: &mut blake3::Hasher) {
             u64::from(START_ACCURACY),
             LEAST_DEVIATION,
             u64::from(cluster::MATCH_MIN),
+            u64::from(existence::ROUNDS),
+            u64::from(existence::FOLLOW_MIN),
+            u64::from(existence::COPIES_MIN),
             polygon::SCANLINES,
             polygon::GRID as u64,
             labelers::SHIFTS as u64,
@@ -154,7 +158,7 @@ pub fn infer_shapes(input: &ShapeInput<'_>) -> Result<ShapeResult, ConsensusErro
         let gold = input.gold.get(&item).map(Vec::as_slice);
         scenes.push(Scene::new(item, votes, gold));
     }
-    let mut table = existence(input, &scenes)?;
+    let mut table = existence::fit(input, &scenes)?;
     for _ in 0..ROUNDS {
         table.rows = rows(&table, &scenes);
     }
@@ -174,44 +178,6 @@ pub fn infer_shapes(input: &ShapeInput<'_>) -> Result<ShapeResult, ConsensusErro
         items,
         labelers,
         table,
-    })
-}
-
-/// Asks the class engine which clusters are real, and states what that says about labelers.
-fn existence(input: &ShapeInput<'_>, scenes: &[Scene<'_>]) -> Result<ShapeTable, ConsensusError> {
-    let mut ballots = Vec::new();
-    let mut gold = BTreeMap::new();
-    let mut question = 0u32;
-    for scene in scenes {
-        for members in &scene.clusters {
-            for (number, sheet) in (0u32..).zip(&scene.sheets) {
-                let present = members.iter().any(|&(sheet, _)| sheet == number);
-                if sheet.labeler == GOLD {
-                    gold.insert(question, u16::from(present));
-                } else {
-                    ballots.push(Vote {
-                        item: question,
-                        labeler: sheet.labeler,
-                        label: u16::from(present),
-                    });
-                }
-            }
-            question += 1; // at most MAX_OBJECTS plus the gold objects of 2^24 items
-        }
-    }
-    let judged = binary::infer(question, input.labelers, &ballots, &gold, &[])?;
-    let real: u64 = judged.posterior.iter().map(|&p| u64::from(p)).sum();
-    Ok(ShapeTable {
-        classes: input.classes,
-        existence: judged.table,
-        rows: vec![
-            ShapeRow {
-                deviation: START_DEVIATION,
-                accuracy: START_ACCURACY,
-            };
-            input.labelers as usize
-        ],
-        density: real / (scenes.len() as u64).max(1),
     })
 }
 
@@ -268,11 +234,15 @@ fn rows(table: &ShapeTable, scenes: &[Scene<'_>]) -> Vec<ShapeRow> {
     let (deviation, accuracy) = (crowd.distance / crowd.weight, crowd.right / crowd.weight);
     sums.iter()
         .zip(deviations)
-        .map(|(sum, own)| {
+        .zip(&table.rows)
+        .map(|((sum, own), row)| {
             let pooled = |mean_times_weight: u128, common: u128| {
                 (mean_times_weight + strength * common) / (sum.weight + strength)
             };
             ShapeRow {
+                hit: row.hit,
+                invented: row.invented,
+                group: row.group,
                 deviation: (pooled(sum.weight * own, deviation) as u64)
                     .clamp(LEAST_DEVIATION, u64::from(ONE)) as u32,
                 accuracy: (pooled(sum.right, accuracy) as u32).clamp(1, ONE - 1),

@@ -93,6 +93,7 @@ fn shapes_beat_majority_with_means_and_a_single_labeler() {
         ("able only", able.clone()),
         ("with 4 lazy", [able, LAZY.to_vec()].concat()),
     ];
+    let mut failures = Vec::new();
     println!("F1 at 0.5 / mean overlap over true objects / label accuracy of the hits, per cent");
     println!(
         "{:<8} {:<12} {:>2} {:>20} {:>20} {:>20}",
@@ -130,18 +131,17 @@ fn shapes_beat_majority_with_means_and_a_single_labeler() {
                     show(plain),
                     show(ours)
                 );
-                assert!(
-                    (0..3).all(|part| ours[part] > single[part]),
-                    "{kind} {name} {k}"
-                );
-                assert!(
-                    ours[0] > plain[0] && ours[1] > plain[1],
-                    "{kind} {name} {k}"
-                );
-                assert!(ours[2] + 5 >= plain[2], "{kind} {name} {k}: labels");
+                let better = (0..3).all(|part| ours[part] > single[part])
+                    && ours[0] > plain[0]
+                    && ours[1] > plain[1]
+                    && ours[2] + 5 >= plain[2];
+                if !better {
+                    failures.push(format!("{kind} {name} {k}"));
+                }
             }
         }
     }
+    assert!(failures.is_empty(), "{failures:?}");
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn published_posteriors_say_how_often_lists_and_objects_are_right() {
         println!(
             "{:>6} objects: said {}, real {}",
             count,
-            sum * 1_000 / count >> 16,
+            (sum * 1_000 / count) >> 16,
             real * 1_000 / count
         );
     }

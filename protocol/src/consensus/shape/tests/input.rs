@@ -159,7 +159,8 @@ fn small_crowds_give_plain_answers() {
         (nothing.items[0].objects.len(), nothing.items[0].votes),
         (0, 2)
     );
-    assert_eq!(nothing.items[0].posterior, ONE);
+    // Nothing is known about these two labelers, so they may have overlooked something.
+    assert!((ONE / 2..ONE).contains(&nothing.items[0].posterior));
     assert_eq!(nothing.labelers[0].skill_ppm, 0);
     let same = object(10, 10, 20, 20, 1);
     let agreed = infer(
