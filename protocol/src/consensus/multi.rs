@@ -263,3 +263,7 @@ fn repeated(labels: &[u16]) -> Option<u16> {
 #[cfg(test)]
 #[path = "multi/tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "multi/real_sets.rs"]
+mod real_sets;

@@ -26,12 +26,12 @@ impl Score {
         }
     }
 
-    /// F1 at one half, mean overlap over true objects (a missed one counts zero), label accuracy; in tenths of a per cent.
+    /// F1 at overlap one half, mean overlap over true objects (a missed one counts zero), F1 with the right label; tenths of a per cent.
     fn figures(&self) -> [u64; 3] {
         [
             2_000 * self.hits / (self.guesses + self.truths).max(1),
             1_000 * self.overlap / (u64::from(ONE) * self.truths.max(1)),
-            1_000 * self.named / self.hits.max(1),
+            2_000 * self.named / (self.guesses + self.truths).max(1),
         ]
     }
 }
@@ -94,7 +94,9 @@ fn shapes_beat_majority_with_means_and_a_single_labeler() {
         ("with 4 lazy", [able, LAZY.to_vec()].concat()),
     ];
     let mut failures = Vec::new();
-    println!("F1 at 0.5 / mean overlap over true objects / label accuracy of the hits, per cent");
+    println!(
+        "F1 at 0.5 / mean overlap over true objects / F1 at 0.5 with the right label, per cent"
+    );
     println!(
         "{:<8} {:<12} {:>2} {:>20} {:>20} {:>20}",
         "kind", "crowd", "k", "single", "majority, means", "ours"
@@ -131,10 +133,13 @@ fn shapes_beat_majority_with_means_and_a_single_labeler() {
                     show(plain),
                     show(ours)
                 );
+                // Among able labelers a plain majority hardly invents anything; the estimate must not be worse by more than half a
+                // point there, and better wherever somebody is lazy. Places must always be better.
+                let margin = if *name == "able only" { 5 } else { 0 };
                 let better = (0..3).all(|part| ours[part] > single[part])
-                    && ours[0] > plain[0]
+                    && ours[0] + margin > plain[0]
                     && ours[1] > plain[1]
-                    && ours[2] + 5 >= plain[2];
+                    && ours[2] + margin > plain[2];
                 if !better {
                     failures.push(format!("{kind} {name} {k}"));
                 }
@@ -142,6 +147,34 @@ fn shapes_beat_majority_with_means_and_a_single_labeler() {
         }
     }
     assert!(failures.is_empty(), "{failures:?}");
+}
+
+#[test]
+#[ignore = "large; run alone to measure processor time"]
+fn ten_thousand_items_with_boxes_are_scored() {
+    let habits = [vec![CAREFUL; 50], vec![TIRED; 40], vec![EAGER; 10]].concat();
+    let crowd = Crowd::draw(ShapeKind::Box, &habits, 10_000, 5, &mut Rng(1));
+    let objects: usize = crowd.votes.iter().map(|vote| vote.objects.len()).sum();
+    let result = crowd.infer(&BTreeMap::new());
+    println!(
+        "{} votes, {objects} boxes, {} items",
+        crowd.votes.len(),
+        result.items.len()
+    );
+}
+
+#[test]
+#[ignore = "large; run alone to measure processor time"]
+fn a_thousand_items_with_polygons_are_scored() {
+    let habits = [vec![CAREFUL; 50], vec![TIRED; 40], vec![EAGER; 10]].concat();
+    let crowd = Crowd::draw(ShapeKind::Polygon, &habits, 1_000, 5, &mut Rng(1));
+    let objects: usize = crowd.votes.iter().map(|vote| vote.objects.len()).sum();
+    let result = crowd.infer(&BTreeMap::new());
+    println!(
+        "{} votes, {objects} polygons, {} items",
+        crowd.votes.len(),
+        result.items.len()
+    );
 }
 
 #[test]
