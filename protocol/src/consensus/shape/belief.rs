@@ -303,7 +303,7 @@ fn edges(drawn: &[Drawn<'_>], of_bounds: impl Fn(Bounds) -> [u32; 2]) -> Option<
         half_width += estimate.half_width;
     }
     // Half a width is 2.46 mean absolute errors; two edges were added.
-    let error = (u128::from(half_width) * 50 / 246 << FRACTION_BITS) / u128::from(side);
+    let error = ((u128::from(half_width) * 50 / 246) << FRACTION_BITS) / u128::from(side);
     Some((result, (error as u64).min(u64::from(ONE))))
 }
 

@@ -258,22 +258,32 @@ fn thin(mut points: Vec<(i32, i32)>) -> Vec<(i32, i32)> {
         .map(|k| points[k])
         .collect();
     points = kept;
-    while points.len() > 4 {
+    let of = |points: &[(i32, i32)], k: usize| {
         let count = points.len();
-        let area = |k: usize| {
-            twice(
-                points[(k + count - 1) % count],
-                points[k],
-                points[(k + 1) % count],
-            )
-        };
-        let Some((least, at)) = (0..count).map(|k| (area(k), k)).min() else {
-            break;
-        };
-        if least > 1 && count <= MAX_VERTICES {
+        twice(
+            points[(k + count - 1) % count],
+            points[k],
+            points[(k + 1) % count],
+        )
+    };
+    let mut areas: Vec<u32> = (0..points.len()).map(|k| of(&points, k)).collect();
+    while points.len() > 4 {
+        let mut at = 0;
+        for (k, &area) in areas.iter().enumerate() {
+            if area < areas[at] {
+                at = k;
+            }
+        }
+        if areas[at] > 1 && points.len() <= MAX_VERTICES {
             break;
         }
         points.remove(at);
+        areas.remove(at);
+        // Only the two neighbours have a new triangle.
+        let count = points.len();
+        for neighbour in [(at + count - 1) % count, at % count] {
+            areas[neighbour] = of(&points, neighbour);
+        }
     }
     points
 }

@@ -95,7 +95,7 @@ fn the_outline_of_equal_polygons_is_the_polygon() {
         println!(
             "outline of {} vertices: overlap {} per mille",
             shape.len(),
-            overlap * 1_000 >> 16
+            (overlap * 1_000) >> 16
         );
         assert!(overlap > 64_000, "{overlap}");
     }
@@ -148,7 +148,7 @@ proptest! {
         let (a, b) = (points(&a), points(&b));
         let bounds = Shape::Polygon(a.clone()).bounds().join(Shape::Polygon(b.clone()).bounds());
         prop_assume!(Shape::Polygon(a.clone()).area() > 2_000 && Shape::Polygon(b.clone()).area() > 2_000);
-        let lines = u64::from(polygon::iou(&a, &b, bounds)) * 1_000 >> 16;
+        let lines = (u64::from(polygon::iou(&a, &b, bounds)) * 1_000) >> 16;
         // Self-crossing random polygons with many edges are the hardest case for both ways.
         prop_assert!(lines.abs_diff(counted(&a, &b, 300)) <= 20);
         prop_assert_eq!(polygon::iou(&a, &a, bounds), ONE);

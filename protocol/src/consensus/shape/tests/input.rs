@@ -39,7 +39,14 @@ fn bad_objects_are_named() {
         objects: objects.to_vec(),
     };
     let good = object(0, 0, 100, 50, 1);
-    assert!(infer(ShapeKind::Box, &[vote(0, 0, &[good.clone()])], &[]).is_ok());
+    assert!(
+        infer(
+            ShapeKind::Box,
+            &[vote(0, 0, std::slice::from_ref(&good))],
+            &[]
+        )
+        .is_ok()
+    );
     for bad in [
         object(0, 0, 101, 50, 1),
         object(1, 0, 100, 50, 1),
@@ -165,7 +172,7 @@ fn small_crowds_give_plain_answers() {
     let same = object(10, 10, 20, 20, 1);
     let agreed = infer(
         ShapeKind::Box,
-        &[0, 1, 2].map(|l| vote(l, &[same.clone()])),
+        &[0, 1, 2].map(|l| vote(l, std::slice::from_ref(&same))),
         &[],
     )
     .unwrap();
