@@ -104,4 +104,68 @@ pub enum ConsensusError {
         /// Labelers of the task.
         labelers: u32,
     },
+    /// A vote on a set of labels names one label twice.
+    #[error("vote {index} names label {label} twice; a set names each label once")]
+    RepeatedLabel {
+        /// Position in `votes`.
+        index: usize,
+        /// The label.
+        label: u16,
+    },
+    /// A scale cannot be voted on.
+    #[error("the scale cannot be used: {why}; fix the kind of the manifest")]
+    Scale {
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A vote gives a number outside the scale.
+    #[error(
+        "vote {index} gives {value}, which is not on the scale from {min} to {max} in steps of {step}; such a submission must be refused before scoring"
+    )]
+    ValueOutOfRange {
+        /// Position in `votes`.
+        index: usize,
+        /// The number given.
+        value: i64,
+        /// Smallest number of the scale.
+        min: i64,
+        /// Largest number of the scale.
+        max: i64,
+        /// Distance between two numbers of the scale.
+        step: i64,
+    },
+    /// One item has more of something than its limit.
+    #[error("item {item} has {count} {what}: the limit is {max}")]
+    TooManyOnItem {
+        /// The item.
+        item: u32,
+        /// What is counted.
+        what: &'static str,
+        /// The count given.
+        count: u64,
+        /// The limit.
+        max: u64,
+    },
+    /// An object of a vote does not fit the kind or its item.
+    #[error(
+        "object {object} of vote {index} is refused: {why}; such a submission must be refused before scoring"
+    )]
+    BadObject {
+        /// Position in `votes`.
+        index: usize,
+        /// Position in the vote's own list of objects.
+        object: usize,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A gold answer does not fit the kind or its item.
+    #[error(
+        "the gold answer of item {item} is refused: {why}; check the gold opening against the manifest"
+    )]
+    BadGold {
+        /// The item named.
+        item: u32,
+        /// What is wrong with it.
+        why: &'static str,
+    },
 }

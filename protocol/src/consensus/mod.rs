@@ -10,6 +10,11 @@
 //! |---|---|
 //! | `fixed` | Q16 numbers, log2 and exp2 from integer tables |
 //! | `class/` | class labels: many votes on one of a few classes |
+//! | `binary` | yes-or-no questions through the class engine, with a table that recomputes one of them |
+//! | `multi` | sets of labels: one binary question per label |
+//! | `review` | verdicts on labels that somebody else gave |
+//! | `value/` | ratings and numbers: robust estimates with bias and precision per labeler |
+//! | `shape/` | spans, time segments, boxes and polygons: matching, existence, geometry |
 //! | `pay` | the pay rule |
 //!
 //! ```
@@ -30,20 +35,38 @@
 
 #![deny(clippy::float_arithmetic)]
 
+mod binary;
 mod class;
 mod error;
 mod fixed;
+mod multi;
 mod pay;
+mod review;
+pub mod shape;
+pub mod value;
 
+#[cfg(test)]
+mod draw;
 #[cfg(test)]
 mod tests;
 
+pub use binary::{BinaryRow, BinaryTable};
 pub use class::{
     ClassInput, ClassResult, GoldPrior, ItemResult, LabelerResult, MAX_CELLS, MAX_CLASSES,
     MAX_ITEMS, MAX_LABELERS, MAX_VOTES, MIN_CLASSES, Vote, infer_class, majority,
 };
 pub use error::ConsensusError;
+pub use multi::{
+    MAX_BALLOTS, MAX_SET_LABELS, MultiInput, MultiItem, MultiLabeler, MultiResult, MultiTable,
+    MultiVote, infer_multi, multi_item_from_table,
+};
 pub use pay::{Pay, PayRule, pay};
+pub use review::{
+    ReviewInput, ReviewItem, ReviewLabeler, ReviewResult, ReviewTable, ReviewVote, Verdict,
+    class_evidence, infer_review, join_review, review_item_from_table,
+};
+pub use shape::infer_shapes;
+pub use value::infer_values;
 
 /// Identifies the scoring functions: BLAKE3 over the shared tables, then the name and all parameters of each method.
 ///
@@ -54,6 +77,11 @@ pub fn algorithm_id() -> [u8; 32] {
     fixed::hash_tables(&mut hasher);
     hash_parameters(&mut hasher, &[u64::from(PayRule::LEAST_SKILL_PPM)]);
     class::hash_method(&mut hasher);
+    binary::hash_method(&mut hasher);
+    multi::hash_method(&mut hasher);
+    review::hash_method(&mut hasher);
+    value::hash_method(&mut hasher);
+    shape::hash_method(&mut hasher);
     *hasher.finalize().as_bytes()
 }
 
