@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `fixed` | Q16 numbers, log2 and exp2 from integer tables |
 //! | `class/` | class labels: many votes on one of a few classes |
+//! | `pair/` | comparisons of two objects, and orders of several |
 //! | `pay` | the pay rule |
 //!
 //! ```
@@ -33,6 +34,7 @@
 mod class;
 mod error;
 mod fixed;
+mod pair;
 mod pay;
 
 #[cfg(test)]
@@ -43,6 +45,11 @@ pub use class::{
     MAX_ITEMS, MAX_LABELERS, MAX_VOTES, MIN_CLASSES, Vote, infer_class, majority,
 };
 pub use error::ConsensusError;
+pub use pair::{
+    Comparison, MAX_COMPARISONS, MAX_OBJECTS, MAX_ORDER, ObjectResult, Outcome, PairInput,
+    PairLabeler, PairResult, PairTable, Ranking, RankingInput, infer_pairs, infer_rankings,
+    object_from_table,
+};
 pub use pay::{Pay, PayRule, pay};
 
 /// Identifies the scoring functions: BLAKE3 over the shared tables, then the name and all parameters of each method.
@@ -54,6 +61,7 @@ pub fn algorithm_id() -> [u8; 32] {
     fixed::hash_tables(&mut hasher);
     hash_parameters(&mut hasher, &[u64::from(PayRule::LEAST_SKILL_PPM)]);
     class::hash_method(&mut hasher);
+    pair::hash_method(&mut hasher);
     *hasher.finalize().as_bytes()
 }
 
