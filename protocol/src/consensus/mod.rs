@@ -11,6 +11,7 @@
 //! | `fixed` | Q16 numbers, log2 and exp2 from integer tables |
 //! | `class/` | class labels: many votes on one of a few classes |
 //! | `pair/` | comparisons of two objects, and orders of several |
+//! | `text/` | transcriptions and other texts |
 //! | `pay` | the pay rule |
 //!
 //! ```
@@ -36,6 +37,7 @@ mod error;
 mod fixed;
 mod pair;
 mod pay;
+mod text;
 
 #[cfg(test)]
 mod tests;
@@ -51,6 +53,11 @@ pub use pair::{
     object_from_table,
 };
 pub use pay::{Pay, PayRule, pay};
+pub use text::{
+    MAX_TEXT_BYTES, MAX_TEXT_CELLS, MAX_TEXT_PAIRS, MAX_TEXT_TOTAL_BYTES, MAX_TEXT_VOTES,
+    MAX_TEXT_VOTES_PER_ITEM, MAX_TEXT_WORDS, TextInput, TextItem, TextLabeler, TextResult,
+    TextTable, TextVote, infer_text, text_from_table,
+};
 
 /// Identifies the scoring functions: BLAKE3 over the shared tables, then the name and all parameters of each method.
 ///
@@ -62,6 +69,7 @@ pub fn algorithm_id() -> [u8; 32] {
     hash_parameters(&mut hasher, &[u64::from(PayRule::LEAST_SKILL_PPM)]);
     class::hash_method(&mut hasher);
     pair::hash_method(&mut hasher);
+    text::hash_method(&mut hasher);
     *hasher.finalize().as_bytes()
 }
 
