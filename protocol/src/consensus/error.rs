@@ -168,4 +168,33 @@ pub enum ConsensusError {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// A comparison or an order names one object twice.
+    #[error(
+        "vote {index} names object {object} twice; such a submission must be refused before scoring"
+    )]
+    SelfComparison {
+        /// Position in `votes`.
+        index: usize,
+        /// The object.
+        object: u32,
+    },
+    /// A table does not belong to the task.
+    #[error(
+        "the table has other sizes or ranges than the task; take it from the result of the whole task"
+    )]
+    ForeignTable,
+    /// A text is longer than the limit.
+    #[error(
+        "vote {index} has {count} {what}: the limit is {max}; such a submission must be refused before scoring"
+    )]
+    TextTooLong {
+        /// Position in `votes`.
+        index: usize,
+        /// What is counted.
+        what: &'static str,
+        /// The count given.
+        count: u64,
+        /// The limit.
+        max: u64,
+    },
 }
