@@ -56,6 +56,10 @@ pub(super) const TRUST_Q16: u32 = 55_705;
 pub(super) const TRUST_FULL_Q16: u32 = 62_259;
 /// Fewest members of a group that may be found half blind, in labelers.
 pub(super) const HALF_MEMBERS_MIN: usize = 5;
+/// Posterior from which the others clearly favour a label: three quarters, Q16.
+pub(super) const CLEAR_Q16: u32 = 49_152;
+/// A blind sheet clearly contradicts the others on at least one item in this many: many small doubts are no contradiction.
+pub(super) const BLIND_CONTRADICTED: usize = 8;
 /// A half-blind sheet contradicts the others on at least one item in this many.
 pub(super) const HALF_CONTRADICTED: usize = 5;
 /// Members of a half-blind group that stand by the sheet where it contradicts the others, at least, in per cent.
@@ -81,11 +85,16 @@ struct Link {
 pub(super) struct Rings {
     /// Groups that answer from one sheet, sorted, at least two members each.
     pub clusters: Vec<Vec<u32>>,
+    /// Whether the pairs should be tested again once these clusters count as one voter each.
+    pub again: bool,
     /// Strongest evidence of the pair test per labeler, in Q16 bits; zero without a suspicious pair.
     pub copy_bits: Vec<i64>,
 }
 
 /// Finds the labelers who answer from one sheet.
+///
+/// `known` are the rings found before: they stay, and have no say about others. While the sheet test still finds rings, pairs wait for
+/// posteriors without them ([`Rings::again`]): a captured posterior makes honest labelers look like copies of each other.
 ///
 /// `machine` tells the declared machine labelers, one entry per labeler. `expert` must be a matrix expert; `posterior` is the blended posterior, `classes` entries per item.
 pub(super) fn clusters(
@@ -94,6 +103,7 @@ pub(super) fn clusters(
     expert: &Expert,
     posterior: &[u32],
     machine: &[bool],
+    known: &[Vec<u32>],
 ) -> Rings {
     let mut uses = vec![0; index.column_label.len()];
     index
@@ -121,16 +131,24 @@ pub(super) fn clusters(
             *slot = evidence.max(*slot);
         }
     }
-    let mut found: Vec<(u32, u32)> = search
-        .suspects
+    let mut found: Vec<(u32, u32)> = known
         .iter()
-        .filter(|suspect| suspect.2 > demanded)
-        .map(|&(left, right, _)| (left, right))
+        .flat_map(|ring| ring.windows(2).map(|pair| (pair[0], pair[1])))
         .collect();
+    let before = found.len();
     sheets(index, voting, expert, &search.links, &mut found);
+    let again = found.len() > before;
+    if !again {
+        let copies = search
+            .suspects
+            .iter()
+            .filter(|suspect| suspect.2 > demanded);
+        found.extend(copies.map(|&(left, right, _)| (left, right)));
+    }
     found.append(&mut search.twins);
     Rings {
         clusters: join(index.labelers, &found),
+        again,
         copy_bits,
     }
 }
@@ -246,13 +264,18 @@ fn sheets(
     if links.is_empty() {
         return;
     }
-    let mut taken = vec![false; index.labelers];
     let mut judge = Judge::new(index);
+    for &(left, right) in found.iter() {
+        judge.taken[left as usize] = true;
+        judge.taken[right as usize] = true;
+    }
     for level in LEVELS_Q16 {
         let strong: Vec<(u32, u32)> = links
             .iter()
             .filter(|link| {
-                link.excess >= level && !taken[link.left as usize] && !taken[link.right as usize]
+                link.excess >= level
+                    && !judge.taken[link.left as usize]
+                    && !judge.taken[link.right as usize]
             })
             .map(|link| (link.left, link.right))
             .collect();
@@ -263,8 +286,9 @@ fn sheets(
             for pair in ring.windows(2) {
                 found.push((pair[0], pair[1]));
             }
-            ring.iter()
-                .for_each(|&labeler| taken[labeler as usize] = true);
+            for labeler in ring {
+                judge.taken[labeler as usize] = true;
+            }
         }
     }
 }
@@ -273,6 +297,8 @@ fn sheets(
 struct Judge {
     /// Group mark per labeler.
     member: Vec<bool>,
+    /// Labelers found in a ring: they have no say about others.
+    taken: Vec<bool>,
     /// Group votes per label of the current item.
     counts: Vec<u32>,
 }
@@ -285,12 +311,15 @@ struct Entry {
     others: u32,
     /// The others' favourite.
     favourite: u16,
+    /// Whether the others clearly favour another label than the sheet.
+    contradicted: bool,
 }
 
 impl Judge {
     fn new(index: &Index) -> Self {
         Self {
             member: vec![false; index.labelers],
+            taken: vec![false; index.labelers],
             counts: vec![0; index.classes],
         }
     }
@@ -374,7 +403,8 @@ impl Judge {
                         .votes_of_item(item as usize)
                         .zip(evidence.chunks_exact(classes))
                     {
-                        if !self.member[index.vote_labeler[vote] as usize] {
+                        let labeler = index.vote_labeler[vote] as usize;
+                        if !self.member[labeler] && !self.taken[labeler] {
                             logs.iter_mut()
                                 .zip(says)
                                 .for_each(|(sum, value)| *sum += value);
@@ -382,14 +412,33 @@ impl Judge {
                     }
                     fixed::normalise(&mut logs, &mut row);
                 }
+                let favourite = argmax(&row);
                 Entry {
                     item,
                     label,
                     others: row[usize::from(label)],
-                    favourite: argmax(&row) as u16,
+                    favourite: favourite as u16,
+                    contradicted: favourite != usize::from(label) && row[favourite] >= CLEAR_Q16,
                 }
             })
             .collect()
+    }
+
+    /// Whether the others on a group's sheet gave more votes, on all items, than the group.
+    ///
+    /// Two factions contradict each other alike; the one that the task knows less of has to give way.
+    fn outvoted(&self, index: &Index, group: &[u32], sheet: &[Entry]) -> bool {
+        let votes = |labeler: u32| index.votes_of_labeler(labeler as usize).len();
+        let own: usize = group.iter().map(|&labeler| votes(labeler)).sum();
+        let mut others: Vec<u32> = sheet
+            .iter()
+            .flat_map(|entry| &index.vote_labeler[index.votes_of_item(entry.item as usize)])
+            .copied()
+            .filter(|&labeler| !self.member[labeler as usize] && !self.taken[labeler as usize])
+            .collect();
+        others.sort_unstable();
+        others.dedup();
+        others.into_iter().map(votes).sum::<usize>() > own
     }
 
     /// Compares the sheet as a blind draw with the sheet as a view of the same truth.
@@ -413,7 +462,7 @@ impl Judge {
         // How the members voted where their sheet contradicts the others.
         let mut sides = vec![(0u32, 0u32); group.len()];
         let (mut contradicted, mut loyal, mut all) = (0usize, 0u64, 0u64);
-        for entry in sheet.iter().filter(|entry| entry.label != entry.favourite) {
+        for entry in sheet.iter().filter(|entry| entry.contradicted) {
             contradicted += 1;
             for vote in index.votes_of_item(entry.item as usize) {
                 if let Ok(position) = group.binary_search(&index.vote_labeler[vote]) {
@@ -426,11 +475,12 @@ impl Judge {
             }
         }
         let demanded = FAMILY_BITS + log2(index.labelers as u64);
+        let blind = contradicted * BLIND_CONTRADICTED >= sheet.len() && blind_bits > demanded;
         let half = group.len() >= HALF_MEMBERS_MIN
             && contradicted * HALF_CONTRADICTED >= sheet.len()
             && loyal * 100 >= all * LOYAL_PERCENT
             && half_bits > demanded;
-        if (blind_bits <= demanded && !half) || !outvoted(index, group, sheet) {
+        if (!blind && !half) || !self.outvoted(index, group, sheet) {
             return None;
         }
         // Who of the group sides with the others where the sheet contradicts them does not belong to it.
@@ -442,23 +492,6 @@ impl Judge {
             .collect();
         (ring.len() >= 2).then_some(ring)
     }
-}
-
-/// Whether the others on a group's sheet gave more votes, on all items, than the group.
-///
-/// Two factions contradict each other alike; the one that the task knows less of has to give way.
-fn outvoted(index: &Index, group: &[u32], sheet: &[Entry]) -> bool {
-    let votes = |labeler: u32| index.votes_of_labeler(labeler as usize).len();
-    let own: usize = group.iter().map(|&labeler| votes(labeler)).sum();
-    let mut others: Vec<u32> = sheet
-        .iter()
-        .flat_map(|entry| &index.vote_labeler[index.votes_of_item(entry.item as usize)])
-        .copied()
-        .filter(|labeler| group.binary_search(labeler).is_err())
-        .collect();
-    others.sort_unstable();
-    others.dedup();
-    others.into_iter().map(votes).sum::<usize>() > own
 }
 
 /// Position of the largest value, the first among equals.

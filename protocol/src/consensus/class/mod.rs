@@ -1,8 +1,9 @@
 //! Truth inference for class labels: canonical votes in, labels with posteriors and judged labelers out.
 //!
 //! ```text
-//! votes -> Index -> experts -> blend -> pair test --no clusters--> result
-//!                                          \-- clusters --> experts again, clusters weighted as one voter --> result
+//! votes -> Index -> experts -> blend -> search for rings --no more--> result
+//!                     ^                      |
+//!                     +-- rings weighted as one voter
 //! ```
 //!
 //! | file | what |
@@ -54,7 +55,10 @@ use super::fixed::ONE;
 use super::hash_parameters;
 
 /// Name and version of the method; raise it with any change of behaviour.
-const METHOD: &str = "assay/consensus/class/1";
+const METHOD: &str = "assay/consensus/class/2";
+
+/// Most searches for clusters, each on posteriors without the clusters found before.
+const SEARCHES_MAX: usize = 3;
 
 /// Feeds the method's name and all its parameters to `hasher`.
 pub(super) fn hash_method(hasher: &mut blake3::Hasher) {
@@ -79,12 +83,15 @@ pub(super) fn hash_method(hasher: &mut blake3::Hasher) {
             u64::from(collusion::TRUST_FULL_Q16),
             collusion::HALF_MEMBERS_MIN as u64,
             collusion::HALF_CONTRADICTED as u64,
+            collusion::BLIND_CONTRADICTED as u64,
+            u64::from(collusion::CLEAR_Q16),
             collusion::LOYAL_PERCENT,
             features::LOOK_STRENGTH,
             features::LOOK_STRENGTH_GOLD,
             features::HABIT_VOTES,
             features::SLIP_BITS.unsigned_abs(),
             signals::FAST_PART,
+            SEARCHES_MAX as u64,
             u64::from(fraud::FLAG_VOTES_MIN),
         ],
     );
@@ -158,24 +165,40 @@ pub fn infer_class_with(
     let mut posteriors = blended(&index, &experts);
     let mut rounds: u32 = experts.iter().map(|expert| expert.rounds).sum();
     let machine = signals.machine_of(index.labelers);
-    let rings = collusion::clusters(&index, &voting, &experts[0], &posteriors, &machine);
-    let clusters = rings.clusters;
-    if !clusters.is_empty() {
-        let mut of_labeler = vec![None; index.labelers];
-        for (number, members) in clusters.iter().enumerate() {
-            for &labeler in members {
-                of_labeler[labeler as usize] = Some(number as u32);
+    let mut clusters = Vec::new();
+    let mut copy_bits = vec![0; index.labelers];
+    for _ in 0..SEARCHES_MAX {
+        let rings = collusion::clusters(
+            &index,
+            &voting,
+            &experts[0],
+            &posteriors,
+            &machine,
+            &clusters,
+        );
+        let grown = rings.clusters != clusters;
+        clusters = rings.clusters;
+        copy_bits = rings.copy_bits;
+        if grown {
+            let mut of_labeler = vec![None; index.labelers];
+            for (number, members) in clusters.iter().enumerate() {
+                for &labeler in members {
+                    of_labeler[labeler as usize] = Some(number as u32);
+                }
             }
+            voting = Voting::clustered(&index, of_labeler, clusters.len());
+            experts = fit(&index, &voting);
+            posteriors = blended(&index, &experts);
+            rounds += experts.iter().map(|expert| expert.rounds).sum::<u32>();
         }
-        voting = Voting::clustered(&index, of_labeler, clusters.len());
-        experts = fit(&index, &voting);
-        posteriors = blended(&index, &experts);
-        rounds += experts.iter().map(|expert| expert.rounds).sum::<u32>();
+        if !rings.again {
+            break;
+        }
     }
     let items = items(&index, &posteriors);
     let known = Known {
         priors: input.priors,
-        copy_bits: &rings.copy_bits,
+        copy_bits: &copy_bits,
         paces: &signals.paces(input, &items),
     };
     let labelers = labelers::judge(&index, &voting, &experts, &known);
