@@ -3,24 +3,24 @@
 /// Weight per feature.
 #[rustfmt::skip]
 pub(super) const WEIGHTS: [i64; 16] = [
-    -262_736, // looked_near
-    -159_328, // looked_far
-    -75_904, // looked_per_vote
-    -187_664, // skill
-    -99_616, // skill_low
-    -293_520, // skill_high
-    58_448, // dependence
-    -508_224, // agreement
-    54_704, // gold_seen
-    -203_808, // gold_right
-    271_168, // copies
-    359_504, // cluster
-    65_440, // entropy
-    186_480, // run
-    133_040, // fast
-    -614_928, // slow
+    -262_544, // looked_near
+    -161_424, // looked_far
+    -79_184, // looked_per_vote
+    -188_000, // skill
+    -98_560, // skill_low
+    -292_864, // skill_high
+    59_600, // dependence
+    -505_968, // agreement
+    52_704, // gold_seen
+    -200_960, // gold_right
+    252_784, // copies
+    345_680, // cluster
+    65_264, // entropy
+    186_224, // run
+    132_928, // fast
+    -615_696, // slow
 ];
 /// Constant term.
-pub(super) const BIAS: i64 = 531_040;
+pub(super) const BIAS: i64 = 530_064;
 /// Score from which a labeler is flagged, in parts per million.
 pub(super) const FLAG_PPM: u32 = 720_000;

@@ -9,6 +9,6 @@ use super::algorithm_id;
 fn the_algorithm_id_changes_only_on_purpose() {
     assert_eq!(
         hex::encode(algorithm_id()),
-        "88ed70fe77e012f3a697623806c49c5738c85e0dfb2ca66a4291d5ffaa9f7fae"
+        "3cd5e797d457e1360f85935f537208e3c9c263500b281f2389c1525148c78670"
     );
 }
