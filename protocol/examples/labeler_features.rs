@@ -75,7 +75,7 @@ fn export(name: &str, real: &Crowd, run: u64) {
         crowd.add_spammers(spam, accounts, each, &mut rng);
         kinds.resize(crowd.labelers as usize, kind);
     }
-    if run % 2 == 0 {
+    if run.is_multiple_of(2) {
         let ring = Ring {
             members: 2 + (run % 5) as u32 * 2,
             items: 40,

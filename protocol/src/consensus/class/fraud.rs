@@ -6,7 +6,7 @@
 //!
 //! **What follows from it.** The score can only lower a labeler's weight and new work. It never slashes, and never touches the pay of
 //! past work: pay follows from skill alone.
-//! What it does not do: it is no proof. About one honest labeler in a hundred is flagged, mostly those whose answers cannot be told from guesses.
+//! What it does not do: it is no proof. Some honest labelers are flagged, mostly those whose answers cannot be told from guesses.
 //! Invariants: integers only; the score is a function of one [`LabelerResult`] and the table; features are bounded by 2^21 and weights by
 //! 2^24, so sums stay below 2^50.
 
