@@ -12,7 +12,7 @@
 //! | `voting` | weight of each vote, clusters as one voter |
 //! | `counts` | expected counts, smoothing, evidence of a vote |
 //! | `model` | three experts and their blend |
-//! | `collusion` | pair test, sheet test, clusters |
+//! | `collusion`, `sheets` | pair test, sheet test, clusters |
 //! | `labelers` | chance-corrected skill, and everything else that is said of a labeler |
 //! | `features` | evidence that a labeler looked at the items |
 //! | `signals` | answer times, declared machine labelers |
@@ -29,6 +29,7 @@ mod fraud;
 mod fraud_table;
 mod labelers;
 mod model;
+mod sheets;
 mod signals;
 mod sprt;
 mod votes;
