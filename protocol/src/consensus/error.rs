@@ -197,4 +197,20 @@ pub enum ConsensusError {
         /// The limit.
         max: u64,
     },
+    /// The answer times do not match the votes.
+    #[error("{seconds} answer times for {votes} votes; give one per vote or none at all")]
+    SecondsCount {
+        /// Times given.
+        seconds: usize,
+        /// Votes given.
+        votes: usize,
+    },
+    /// A labeler declared to be a machine is not one of the task.
+    #[error("machine labeler {labeler} of {labelers} does not exist; count labelers from zero")]
+    MachineOutOfRange {
+        /// The labeler named.
+        labeler: u32,
+        /// Labelers of the task.
+        labelers: u32,
+    },
 }

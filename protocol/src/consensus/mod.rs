@@ -56,8 +56,9 @@ mod tests;
 
 pub use binary::{BinaryRow, BinaryTable};
 pub use class::{
-    ClassInput, ClassResult, GoldPrior, ItemResult, LabelerResult, MAX_CELLS, MAX_CLASSES,
-    MAX_ITEMS, MAX_LABELERS, MAX_VOTES, MIN_CLASSES, Vote, infer_class, majority,
+    ClassInput, ClassResult, Decision, FRAUD_FEATURES, Flag, GoldPrior, GoldTest, ItemResult,
+    LabelerResult, MAX_CELLS, MAX_CLASSES, MAX_ITEMS, MAX_LABELERS, MAX_VOTES, MIN_CLASSES, Pace,
+    Signals, Vote, fraud_features, infer_class, infer_class_with, majority,
 };
 pub use error::ConsensusError;
 pub use multi::{

@@ -1,8 +1,9 @@
 //! Truth inference for class labels: canonical votes in, labels with posteriors and judged labelers out.
 //!
 //! ```text
-//! votes -> Index -> experts -> blend -> pair test --no clusters--> result
-//!                                          \-- clusters --> experts again, clusters weighted as one voter --> result
+//! votes -> Index -> experts -> blend -> search for rings --no more--> result
+//!                     ^                      |
+//!                     +-- rings weighted as one voter
 //! ```
 //!
 //! | file | what |
@@ -11,28 +12,42 @@
 //! | `voting` | weight of each vote, clusters as one voter |
 //! | `counts` | expected counts, smoothing, evidence of a vote |
 //! | `model` | three experts and their blend |
-//! | `collusion` | pair agreement test, clusters |
-//! | `labelers` | chance-corrected skill |
+//! | `collusion`, `sheets` | pair test, sheet test, clusters |
+//! | `labelers` | chance-corrected skill, and everything else that is said of a labeler |
+//! | `features` | evidence that a labeler looked at the items |
+//! | `signals` | answer times, declared machine labelers |
+//! | `fraud`, `fraud_table` | one suspicion score with one threshold |
+//! | `sprt` | how many gold items are enough |
 //!
 //! What it does not do: no pay, no reputation update, no choice of method per task; every task of this kind is scored alike.
 //! Invariants: a pure function of the set of votes, the gold and the priors; the order of `votes` changes nothing.
 
 mod collusion;
 mod counts;
+mod features;
+mod fraud;
+mod fraud_table;
 mod labelers;
 mod model;
+mod sheets;
+mod signals;
+mod sprt;
 mod votes;
 mod voting;
 
 #[cfg(test)]
 mod tests;
 
-pub use labelers::LabelerResult;
+pub use fraud::{FRAUD_FEATURES, fraud_features};
+pub use labelers::{Flag, LabelerResult};
+pub use signals::{Pace, Signals};
+pub use sprt::{Decision, GoldTest};
 pub use votes::{
     ClassInput, GoldPrior, MAX_CELLS, MAX_CLASSES, MAX_ITEMS, MAX_LABELERS, MAX_VOTES, MIN_CLASSES,
     Vote, majority,
 };
 
+use self::labelers::Known;
 use self::model::{EXPERTS, Expert, SHAPES, blend};
 use self::votes::Index;
 use self::voting::Voting;
@@ -41,7 +56,10 @@ use super::fixed::ONE;
 use super::hash_parameters;
 
 /// Name and version of the method; raise it with any change of behaviour.
-const METHOD: &str = "assay/consensus/class/1";
+const METHOD: &str = "assay/consensus/class/2";
+
+/// Most searches for clusters, each on posteriors without the clusters found before.
+const SEARCHES_MAX: usize = 3;
 
 /// Feeds the method's name and all its parameters to `hasher`.
 pub(super) fn hash_method(hasher: &mut blake3::Hasher) {
@@ -61,8 +79,27 @@ pub(super) fn hash_method(hasher: &mut blake3::Hasher) {
             labelers::PRIOR_VOTES_MAX,
             labelers::PRIOR_SHARE,
             labelers::HABIT_STRENGTH,
+            collusion::LINKS_MAX as u64,
+            u64::from(collusion::TRUST_Q16),
+            u64::from(collusion::TRUST_FULL_Q16),
+            collusion::HALF_MEMBERS_MIN as u64,
+            collusion::HALF_CONTRADICTED as u64,
+            collusion::BLIND_CONTRADICTED as u64,
+            u64::from(collusion::CLEAR_Q16),
+            collusion::LOYAL_PERCENT,
+            features::LOOK_STRENGTH,
+            features::LOOK_STRENGTH_GOLD,
+            features::HABIT_VOTES,
+            features::SLIP_BITS.unsigned_abs(),
+            signals::FAST_PART,
+            SEARCHES_MAX as u64,
+            u64::from(fraud::FLAG_VOTES_MIN),
         ],
     );
+    hash_parameters(hasher, &collusion::LEVELS_Q16.map(u64::from));
+    hash_parameters(hasher, &features::LOOKED_SHARES);
+    hash_parameters(hasher, &sprt::parameters());
+    hasher.update(&fraud::table_hash());
     for shape in SHAPES {
         hasher.update(&[u8::from(shape.matrix), u8::from(shape.class_prior)]);
     }
@@ -111,26 +148,61 @@ impl ClassResult {
 /// # Errors
 /// [`ConsensusError`] names the first entry of the input that is out of range, or the limit that is exceeded.
 pub fn infer_class(input: &ClassInput<'_>) -> Result<ClassResult, ConsensusError> {
+    infer_class_with(input, &Signals::default())
+}
+
+/// As [`infer_class`], with answer times and declared machine labelers.
+///
+/// # Errors
+/// As [`infer_class`], and [`ConsensusError`] for times that do not match the votes or a machine out of range.
+pub fn infer_class_with(
+    input: &ClassInput<'_>,
+    signals: &Signals<'_>,
+) -> Result<ClassResult, ConsensusError> {
     let index = Index::new(input)?;
+    signals.check(input)?;
     let mut voting = Voting::independent(&index);
     let mut experts = fit(&index, &voting);
     let mut posteriors = blended(&index, &experts);
     let mut rounds: u32 = experts.iter().map(|expert| expert.rounds).sum();
-    let clusters = collusion::clusters(&index, &experts[0], &posteriors);
-    if !clusters.is_empty() {
-        let mut of_labeler = vec![None; index.labelers];
-        for (number, members) in clusters.iter().enumerate() {
-            for &labeler in members {
-                of_labeler[labeler as usize] = Some(number as u32);
+    let machine = signals.machine_of(index.labelers);
+    let mut clusters = Vec::new();
+    let mut copy_bits = vec![0; index.labelers];
+    for _ in 0..SEARCHES_MAX {
+        let rings = collusion::clusters(
+            &index,
+            &voting,
+            &experts[0],
+            &posteriors,
+            &machine,
+            &clusters,
+        );
+        let grown = rings.clusters != clusters;
+        clusters = rings.clusters;
+        copy_bits = rings.copy_bits;
+        if grown {
+            let mut of_labeler = vec![None; index.labelers];
+            for (number, members) in clusters.iter().enumerate() {
+                for &labeler in members {
+                    of_labeler[labeler as usize] = Some(number as u32);
+                }
             }
+            voting = Voting::clustered(&index, of_labeler, clusters.len());
+            experts = fit(&index, &voting);
+            posteriors = blended(&index, &experts);
+            rounds += experts.iter().map(|expert| expert.rounds).sum::<u32>();
         }
-        voting = Voting::clustered(&index, of_labeler, clusters.len());
-        experts = fit(&index, &voting);
-        posteriors = blended(&index, &experts);
-        rounds += experts.iter().map(|expert| expert.rounds).sum::<u32>();
+        if !rings.again {
+            break;
+        }
     }
     let items = items(&index, &posteriors);
-    let labelers = labelers::judge(&index, &voting, &experts, input.priors);
+    let known = Known {
+        priors: input.priors,
+        copy_bits: &copy_bits,
+        paces: &signals.paces(input, &items),
+    };
+    let labelers = labelers::judge(&index, &voting, &experts, &known);
     Ok(ClassResult {
         items,
         labelers,
