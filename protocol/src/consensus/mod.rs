@@ -39,8 +39,8 @@ mod pay;
 mod tests;
 
 pub use class::{
-    ClassInput, ClassResult, GoldPrior, ItemResult, LabelerResult, MAX_CELLS, MAX_CLASSES,
-    MAX_ITEMS, MAX_LABELERS, MAX_VOTES, MIN_CLASSES, Vote, infer_class, majority,
+    ClassInput, ClassResult, ClassTable, GoldPrior, ItemResult, LabelerResult, MAX_CELLS, MAX_CLASSES,
+    MAX_ITEMS, MAX_LABELERS, MAX_VOTES, MIN_CLASSES, Vote, infer_class, item_from_table, majority,
 };
 pub use error::ConsensusError;
 pub use pay::{Pay, PayRule, pay};

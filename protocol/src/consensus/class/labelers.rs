@@ -26,7 +26,8 @@
 //! Invariants: skill lies within plus and minus 1,000,000; ratios are truncated towards zero, so rounding never
 //! turns a zero into a gain.
 
-use super::model::{EXPERTS, Expert, blend};
+use super::model::{EXPERTS, Expert};
+use super::verdict::blend;
 use super::votes::{GoldPrior, Index};
 use super::voting::Voting;
 use crate::consensus::fixed::{self, ONE};

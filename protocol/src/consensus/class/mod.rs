@@ -1,8 +1,8 @@
 //! Truth inference for class labels: canonical votes in, labels with posteriors and judged labelers out.
 //!
 //! ```text
-//! votes -> Index -> experts -> blend -> pair test --no clusters--> result
-//!                                          \-- clusters --> experts again, clusters weighted as one voter --> result
+//! votes -> Index -> experts -> joint posterior -> pair test --no clusters--> calibrate -> result
+//!                                                     \-- clusters --> experts again, clusters weighted as one voter --> calibrate -> result
 //! ```
 //!
 //! | file | what |
@@ -10,7 +10,8 @@
 //! | `votes` | input, limits, canonical index, majority baseline |
 //! | `voting` | weight of each vote, clusters as one voter |
 //! | `counts` | expected counts, smoothing, evidence of a vote |
-//! | `model` | three experts and their blend |
+//! | `model` | three experts |
+//! | `verdict` | joint posterior, calibration, the table that repeats one item |
 //! | `collusion` | pair agreement test, clusters |
 //! | `labelers` | chance-corrected skill |
 //!
@@ -21,6 +22,7 @@ mod collusion;
 mod counts;
 mod labelers;
 mod model;
+mod verdict;
 mod votes;
 mod voting;
 
@@ -28,12 +30,13 @@ mod voting;
 mod tests;
 
 pub use labelers::LabelerResult;
+pub use verdict::{ClassTable, item_from_table};
 pub use votes::{
     ClassInput, GoldPrior, MAX_CELLS, MAX_CLASSES, MAX_ITEMS, MAX_LABELERS, MAX_VOTES, MIN_CLASSES,
     Vote, majority,
 };
 
-use self::model::{EXPERTS, Expert, SHAPES, blend};
+use self::model::{EXPERTS, Expert, SHAPES};
 use self::votes::Index;
 use self::voting::Voting;
 use super::error::ConsensusError;
@@ -41,7 +44,7 @@ use super::fixed::ONE;
 use super::hash_parameters;
 
 /// Name and version of the method; raise it with any change of behaviour.
-const METHOD: &str = "assay/consensus/class/1";
+const METHOD: &str = "assay/consensus/class/2";
 
 /// Feeds the method's name and all its parameters to `hasher`.
 pub(super) fn hash_method(hasher: &mut blake3::Hasher) {
@@ -49,8 +52,13 @@ pub(super) fn hash_method(hasher: &mut blake3::Hasher) {
     hash_parameters(
         hasher,
         &[
-            u64::from(model::ROUNDS_MAX),
-            model::STILL_Q16,
+            u64::from(model::ROUNDS),
+            u64::from(model::FULL_ROUNDS),
+            model::SAMPLE_VOTES,
+            model::STEADY_VOTES,
+            verdict::CORRELATION_STEP,
+            verdict::CORRELATION_STEPS_MAX,
+            u64::from(verdict::LAPSE),
             counts::MATRIX_STRENGTH,
             counts::ACCURACY_STRENGTH,
             model::EXPERTS as u64,
@@ -90,7 +98,8 @@ pub struct ClassResult {
     pub rounds: u32,
     /// Labelers who answer from one sheet: sorted groups of at least two, by smallest member.
     pub clusters: Vec<Vec<u32>>,
-    classes: u16,
+    /// What turns the votes of one item into its posteriors; see [`item_from_table`].
+    pub table: ClassTable,
     posteriors: Vec<u32>,
 }
 
@@ -100,7 +109,7 @@ impl ClassResult {
     /// An item without votes shows the class weights of the task.
     #[must_use]
     pub fn posteriors_of(&self, item: u32) -> Option<&[u32]> {
-        let classes = usize::from(self.classes);
+        let classes = self.table.classes();
         let first = (item as usize).checked_mul(classes)?;
         self.posteriors.get(first..first + classes)
     }
@@ -113,8 +122,7 @@ impl ClassResult {
 pub fn infer_class(input: &ClassInput<'_>) -> Result<ClassResult, ConsensusError> {
     let index = Index::new(input)?;
     let mut voting = Voting::independent(&index);
-    let mut experts = fit(&index, &voting);
-    let mut posteriors = blended(&index, &experts);
+    let (mut experts, mut posteriors) = fit(&index, &voting);
     let mut rounds: u32 = experts.iter().map(|expert| expert.rounds).sum();
     let clusters = collusion::clusters(&index, &experts[0], &posteriors);
     if !clusters.is_empty() {
@@ -125,43 +133,27 @@ pub fn infer_class(input: &ClassInput<'_>) -> Result<ClassResult, ConsensusError
             }
         }
         voting = Voting::clustered(&index, of_labeler, clusters.len());
-        experts = fit(&index, &voting);
-        posteriors = blended(&index, &experts);
+        (experts, posteriors) = fit(&index, &voting);
         rounds += experts.iter().map(|expert| expert.rounds).sum::<u32>();
     }
-    let items = items(&index, &posteriors);
     let labelers = labelers::judge(&index, &voting, &experts, input.priors);
+    verdict::calibrate(&index, &voting, &experts, &mut posteriors);
+    let items = items(&index, &posteriors);
     Ok(ClassResult {
         items,
         labelers,
         rounds,
         clusters,
-        classes: input.classes,
+        table: ClassTable::new(index, &voting, experts),
         posteriors,
     })
 }
 
-fn fit(index: &Index, voting: &Voting) -> [Expert; EXPERTS] {
-    SHAPES.map(|shape| Expert::fit(index, voting, shape))
-}
-
-/// Blended posteriors of all items.
-fn blended(index: &Index, experts: &[Expert; EXPERTS]) -> Vec<u32> {
-    let classes = index.classes;
-    let mut posteriors = vec![0; index.items * classes];
-    let [a, b, c] = experts;
-    for item in 0..index.items {
-        let row = item * classes..(item + 1) * classes;
-        blend(
-            [
-                &a.posterior[row.clone()],
-                &b.posterior[row.clone()],
-                &c.posterior[row.clone()],
-            ],
-            &mut posteriors[row],
-        );
-    }
-    posteriors
+/// Fitted experts, and their joint posteriors before calibration.
+fn fit(index: &Index, voting: &Voting) -> ([Expert; EXPERTS], Vec<u32>) {
+    let mut experts = Expert::fit_all(index, voting);
+    let posteriors = verdict::last_round(index, voting, &mut experts);
+    (experts, posteriors)
 }
 
 /// Picks the label of each item: by posterior, then by votes, then the smallest label.
