@@ -78,7 +78,12 @@ fn peak() -> String {
         .ok()
         .and_then(|text| {
             let line = text.lines().find(|line| line.starts_with("VmHWM"))?;
-            Some(line.split_whitespace().skip(1).collect::<Vec<_>>().join(" "))
+            Some(
+                line.split_whitespace()
+                    .skip(1)
+                    .collect::<Vec<_>>()
+                    .join(" "),
+            )
         })
         .unwrap_or_else(|| "unknown".to_owned())
 }

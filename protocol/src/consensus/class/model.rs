@@ -224,14 +224,7 @@ impl Expert {
         } else if self.rounds == 0 {
             let votes = index.votes_of_item(item);
             let share = &mut view.logs[..classes];
-            shares(
-                index,
-                voting,
-                votes,
-                None,
-                share,
-                &mut view.row[..classes],
-            );
+            shares(index, voting, votes, None, share, &mut view.row[..classes]);
         } else {
             let logs = &mut view.logs[..classes];
             self.add_votes::<K>(index, voting, item, logs);
@@ -358,7 +351,8 @@ impl Expert {
             *sum = sum.wrapping_add(u64::from(q)); // at most 2^24 items of at most 2^16
         }
         if voting.rows_of_item(item).is_empty() {
-            self.counts.learn::<K>(index, index.votes_of_item(item), row);
+            self.counts
+                .learn::<K>(index, index.votes_of_item(item), row);
         } else {
             for vote in index.votes_of_item(item) {
                 let lesson = view.lesson(voting, item, vote, classes);
@@ -393,7 +387,12 @@ impl Expert {
 }
 
 /// Looks at every `stride`-th item and learns from it: one round.
-fn pass<const K: usize, const R: usize>(expert: &mut Expert, index: &Index, voting: &Voting, stride: usize) {
+fn pass<const K: usize, const R: usize>(
+    expert: &mut Expert,
+    index: &Index,
+    voting: &Voting,
+    stride: usize,
+) {
     let mut view = View::<R>::new();
     expert.clear();
     for item in (0..index.items).step_by(stride) {

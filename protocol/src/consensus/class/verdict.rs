@@ -28,7 +28,7 @@ pub(super) const CORRELATION_STEP: u64 = 5;
 /// Most such steps.
 pub(super) const CORRELATION_STEPS_MAX: u64 = 3;
 /// One in this many items is taken to be beyond the crowd's knowledge, in items.
-pub(super) const LAPSE: u32 = 80;
+pub(super) const LAPSE: u32 = 100;
 
 /// Everything that turns the votes of one item into its posteriors: one entry per labeler, and the class weights.
 ///
@@ -161,12 +161,7 @@ pub fn item_from_table(table: &ClassTable, votes: &[(u32, u16)]) -> Option<Vec<u
     let mut out = vec![0; classes];
     let [first, second, third] = &mut logs;
     let mut rows = [[0; ROOM]; EXPERTS];
-    calibrated(
-        [first, second, third],
-        weights,
-        &mut rows,
-        &mut out,
-    );
+    calibrated([first, second, third], weights, &mut rows, &mut out);
     Some(out)
 }
 
@@ -218,7 +213,7 @@ pub(super) fn blend(rows: [&[u32]; EXPERTS], out: &mut [u32]) {
         sum += u64::from(*slot);
     }
     // No entry exceeds the sum, so no product exceeds 2^47.
-    let factor = if sum == 0 { 0 } else { (1u64 << 47) / sum };
+    let factor = (1u64 << 47).checked_div(sum).unwrap_or(0);
     let (mut left, mut best) = (ONE, 0);
     for class in 0..out.len() {
         out[class] = ((u64::from(out[class]) * factor) >> 31) as u32;

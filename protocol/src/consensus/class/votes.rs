@@ -127,7 +127,10 @@ impl Index {
                 return Err(duplicate(input.votes, item as u32, pair[0] >> LABEL_BITS));
             }
         }
-        let vote_label = packed.iter().map(|&vote| vote as u16 & LABEL_MASK).collect();
+        let vote_label = packed
+            .iter()
+            .map(|&vote| vote as u16 & LABEL_MASK)
+            .collect();
         packed.iter_mut().for_each(|vote| *vote >>= LABEL_BITS);
         let vote_labeler = packed;
         let labeler_start = offsets(vote_labeler.iter().copied(), labelers);

@@ -9,6 +9,6 @@ use super::algorithm_id;
 fn the_algorithm_id_changes_only_on_purpose() {
     assert_eq!(
         hex::encode(algorithm_id()),
-        "88ed70fe77e012f3a697623806c49c5738c85e0dfb2ca66a4291d5ffaa9f7fae"
+        "82797d274a99cf02bde32b3a281f685f3b15f1cfa4225dc8b87ba1a16718458e"
     );
 }

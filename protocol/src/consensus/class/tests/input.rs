@@ -261,7 +261,11 @@ fn a_labeler_with_a_million_votes_is_counted_without_overflow() {
         .collect();
     let result = infer_class(&input(items, 2, 3, &list)).unwrap();
     assert_eq!(result.labelers[0].votes, 1 << 20);
-    assert!(result.labelers[0].skill_ppm > 600_000, "{:?}", result.labelers);
+    assert!(
+        result.labelers[0].skill_ppm > 600_000,
+        "{:?}",
+        result.labelers
+    );
     for item in (0..items).step_by(1_001) {
         let first = item as usize * 2;
         let votes: Vec<(u32, u16)> = list[first..first + 2]
@@ -298,14 +302,20 @@ fn a_table_refuses_votes_that_it_was_not_made_from() {
     assert_eq!(item_from_table(table, &[(3, 0)]), None);
     assert_eq!(item_from_table(table, &[(2, 0)]), None);
     assert_eq!(item_from_table(table, &[(0, 2)]), None);
-    assert_eq!(item_from_table(table, &[]).as_deref(), result.posteriors_of(2));
+    assert_eq!(
+        item_from_table(table, &[]).as_deref(),
+        result.posteriors_of(2)
+    );
     assert_eq!(
         item_from_table(table, &[(1, 1), (0, 1)]).as_deref(),
         result.posteriors_of(0)
     );
     assert_eq!(table.labeler_bytes(3), None);
     // Cluster, gain, then two labels with three logs in each of two matrices.
-    assert_eq!(table.labeler_bytes(0).map(|bytes| bytes.len()), Some(8 + 8 + 2 * (2 + 2 * 3 * 4)));
+    assert_eq!(
+        table.labeler_bytes(0).map(|bytes| bytes.len()),
+        Some(8 + 8 + 2 * (2 + 2 * 3 * 4))
+    );
     let mut other = list.clone();
     other[3].label = 2;
     let other = infer_class(&input(3, 3, 3, &other)).unwrap();
