@@ -28,7 +28,7 @@ pub(super) const CORRELATION_STEP: u64 = 5;
 /// Most such steps.
 pub(super) const CORRELATION_STEPS_MAX: u64 = 3;
 /// One in this many items is taken to be beyond the crowd's knowledge, in items.
-pub(super) const LAPSE: u32 = 100;
+pub(super) const LAPSE: u32 = 500;
 
 /// Everything that turns the votes of one item into its posteriors: one entry per labeler, and the class weights.
 ///

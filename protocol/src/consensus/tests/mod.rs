@@ -9,6 +9,6 @@ use super::algorithm_id;
 fn the_algorithm_id_changes_only_on_purpose() {
     assert_eq!(
         hex::encode(algorithm_id()),
-        "82797d274a99cf02bde32b3a281f685f3b15f1cfa4225dc8b87ba1a16718458e"
+        "e02dea58562453fda5fade4e9b2c3fe1517d7f6a220978a421a671bc164eca60"
     );
 }

@@ -405,7 +405,7 @@ fn a_result_keeps_its_bytes_over_versions() {
     }
     assert_eq!(
         hasher.finalize().to_hex().as_str(),
-        "8d018dc18548ba860ca24b1d70220adf14f5099d244fad73068ceef687cf449d"
+        "c0e897b8e076aec327308b1c96299681ef09954e480f5cce5860bbec59ceccd2"
     );
 }
 
