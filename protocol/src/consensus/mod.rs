@@ -56,9 +56,10 @@ mod tests;
 
 pub use binary::{BinaryRow, BinaryTable};
 pub use class::{
-    ClassInput, ClassResult, Decision, FRAUD_FEATURES, Flag, GoldPrior, GoldTest, ItemResult,
-    LabelerResult, MAX_CELLS, MAX_CLASSES, MAX_ITEMS, MAX_LABELERS, MAX_VOTES, MIN_CLASSES, Pace,
-    Signals, Vote, fraud_features, infer_class, infer_class_with, majority,
+    ClassInput, ClassResult, ClassTable, Decision, FRAUD_FEATURES, Flag, GoldPrior, GoldTest,
+    ItemResult, LabelerResult, MAX_CELLS, MAX_CLASSES, MAX_ITEMS, MAX_LABELERS, MAX_VOTES,
+    MIN_CLASSES, Pace, Signals, Vote, fraud_features, infer_class, infer_class_with,
+    item_from_table, majority,
 };
 pub use error::ConsensusError;
 pub use multi::{

@@ -32,8 +32,9 @@
 
 use super::features::{Common, Looked};
 use super::fraud;
-use super::model::{EXPERTS, Expert, blend};
+use super::model::{EXPERTS, Expert};
 use super::signals::Pace;
+use super::verdict::blend;
 use super::votes::{GoldPrior, Index};
 use super::voting::Voting;
 use crate::consensus::fixed::{self, ONE, log2};

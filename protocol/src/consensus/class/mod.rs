@@ -1,9 +1,9 @@
 //! Truth inference for class labels: canonical votes in, labels with posteriors and judged labelers out.
 //!
 //! ```text
-//! votes -> Index -> experts -> blend -> search for rings --no more--> result
-//!                     ^                      |
-//!                     +-- rings weighted as one voter
+//! votes -> Index -> experts -> joint posterior -> search for rings --no more--> calibrate -> result
+//!                     ^                                |
+//!                     +-- rings weighted as one voter -+
 //! ```
 //!
 //! | file | what |
@@ -11,7 +11,8 @@
 //! | `votes` | input, limits, canonical index, majority baseline |
 //! | `voting` | weight of each vote, clusters as one voter |
 //! | `counts` | expected counts, smoothing, evidence of a vote |
-//! | `model` | three experts and their blend |
+//! | `model` | three experts |
+//! | `verdict` | joint posterior, calibration, the table that repeats one item |
 //! | `collusion`, `sheets` | pair test, sheet test, clusters |
 //! | `labelers` | chance-corrected skill, and everything else that is said of a labeler |
 //! | `features` | evidence that a labeler looked at the items |
@@ -32,6 +33,7 @@ mod model;
 mod sheets;
 mod signals;
 mod sprt;
+mod verdict;
 mod votes;
 mod voting;
 
@@ -42,13 +44,14 @@ pub use fraud::{FRAUD_FEATURES, fraud_features};
 pub use labelers::{Flag, LabelerResult};
 pub use signals::{Pace, Signals};
 pub use sprt::{Decision, GoldTest};
+pub use verdict::{ClassTable, item_from_table};
 pub use votes::{
     ClassInput, GoldPrior, MAX_CELLS, MAX_CLASSES, MAX_ITEMS, MAX_LABELERS, MAX_VOTES, MIN_CLASSES,
     Vote, majority,
 };
 
 use self::labelers::Known;
-use self::model::{EXPERTS, Expert, SHAPES, blend};
+use self::model::{EXPERTS, Expert, SHAPES};
 use self::votes::Index;
 use self::voting::Voting;
 use super::error::ConsensusError;
@@ -67,8 +70,13 @@ pub(super) fn hash_method(hasher: &mut blake3::Hasher) {
     hash_parameters(
         hasher,
         &[
-            u64::from(model::ROUNDS_MAX),
-            model::STILL_Q16,
+            u64::from(model::ROUNDS),
+            u64::from(model::FULL_ROUNDS),
+            model::SAMPLE_VOTES,
+            model::STEADY_VOTES,
+            verdict::CORRELATION_STEP,
+            verdict::CORRELATION_STEPS_MAX,
+            u64::from(verdict::LAPSE),
             counts::MATRIX_STRENGTH,
             counts::ACCURACY_STRENGTH,
             model::EXPERTS as u64,
@@ -127,7 +135,8 @@ pub struct ClassResult {
     pub rounds: u32,
     /// Labelers who answer from one sheet: sorted groups of at least two, by smallest member.
     pub clusters: Vec<Vec<u32>>,
-    classes: u16,
+    /// What turns the votes of one item into its posteriors; see [`item_from_table`].
+    pub table: ClassTable,
     posteriors: Vec<u32>,
 }
 
@@ -137,7 +146,7 @@ impl ClassResult {
     /// An item without votes shows the class weights of the task.
     #[must_use]
     pub fn posteriors_of(&self, item: u32) -> Option<&[u32]> {
-        let classes = usize::from(self.classes);
+        let classes = self.table.classes();
         let first = (item as usize).checked_mul(classes)?;
         self.posteriors.get(first..first + classes)
     }
@@ -162,8 +171,7 @@ pub fn infer_class_with(
     let index = Index::new(input)?;
     signals.check(input)?;
     let mut voting = Voting::independent(&index);
-    let mut experts = fit(&index, &voting);
-    let mut posteriors = blended(&index, &experts);
+    let (mut experts, mut posteriors) = fit(&index, &voting);
     let mut rounds: u32 = experts.iter().map(|expert| expert.rounds).sum();
     let machine = signals.machine_of(index.labelers);
     let mut clusters = Vec::new();
@@ -188,14 +196,14 @@ pub fn infer_class_with(
                 }
             }
             voting = Voting::clustered(&index, of_labeler, clusters.len());
-            experts = fit(&index, &voting);
-            posteriors = blended(&index, &experts);
+            (experts, posteriors) = fit(&index, &voting);
             rounds += experts.iter().map(|expert| expert.rounds).sum::<u32>();
         }
         if !rings.again {
             break;
         }
     }
+    verdict::calibrate(&index, &voting, &experts, &mut posteriors);
     let items = items(&index, &posteriors);
     let known = Known {
         priors: input.priors,
@@ -208,32 +216,16 @@ pub fn infer_class_with(
         labelers,
         rounds,
         clusters,
-        classes: input.classes,
+        table: ClassTable::new(index, &voting, experts),
         posteriors,
     })
 }
 
-fn fit(index: &Index, voting: &Voting) -> [Expert; EXPERTS] {
-    SHAPES.map(|shape| Expert::fit(index, voting, shape))
-}
-
-/// Blended posteriors of all items.
-fn blended(index: &Index, experts: &[Expert; EXPERTS]) -> Vec<u32> {
-    let classes = index.classes;
-    let mut posteriors = vec![0; index.items * classes];
-    let [a, b, c] = experts;
-    for item in 0..index.items {
-        let row = item * classes..(item + 1) * classes;
-        blend(
-            [
-                &a.posterior[row.clone()],
-                &b.posterior[row.clone()],
-                &c.posterior[row.clone()],
-            ],
-            &mut posteriors[row],
-        );
-    }
-    posteriors
+/// Fitted experts, and their joint posteriors before calibration.
+fn fit(index: &Index, voting: &Voting) -> ([Expert; EXPERTS], Vec<u32>) {
+    let mut experts = Expert::fit_all(index, voting);
+    let posteriors = verdict::last_round(index, voting, &mut experts);
+    (experts, posteriors)
 }
 
 /// Picks the label of each item: by posterior, then by votes, then the smallest label.
