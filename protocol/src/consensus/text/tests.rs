@@ -1,4 +1,4 @@
-//! Tests of text inference: published sets where they are available, simulated crowds, a plain reference, and the edges of the input.
+//! Tests of text inference on published sets, where they are available.
 
 #![allow(
     clippy::disallowed_methods,
