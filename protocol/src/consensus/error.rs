@@ -104,4 +104,113 @@ pub enum ConsensusError {
         /// Labelers of the task.
         labelers: u32,
     },
+    /// A vote on a set of labels names one label twice.
+    #[error("vote {index} names label {label} twice; a set names each label once")]
+    RepeatedLabel {
+        /// Position in `votes`.
+        index: usize,
+        /// The label.
+        label: u16,
+    },
+    /// A scale cannot be voted on.
+    #[error("the scale cannot be used: {why}; fix the kind of the manifest")]
+    Scale {
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A vote gives a number outside the scale.
+    #[error(
+        "vote {index} gives {value}, which is not on the scale from {min} to {max} in steps of {step}; such a submission must be refused before scoring"
+    )]
+    ValueOutOfRange {
+        /// Position in `votes`.
+        index: usize,
+        /// The number given.
+        value: i64,
+        /// Smallest number of the scale.
+        min: i64,
+        /// Largest number of the scale.
+        max: i64,
+        /// Distance between two numbers of the scale.
+        step: i64,
+    },
+    /// One item has more of something than its limit.
+    #[error("item {item} has {count} {what}: the limit is {max}")]
+    TooManyOnItem {
+        /// The item.
+        item: u32,
+        /// What is counted.
+        what: &'static str,
+        /// The count given.
+        count: u64,
+        /// The limit.
+        max: u64,
+    },
+    /// An object of a vote does not fit the kind or its item.
+    #[error(
+        "object {object} of vote {index} is refused: {why}; such a submission must be refused before scoring"
+    )]
+    BadObject {
+        /// Position in `votes`.
+        index: usize,
+        /// Position in the vote's own list of objects.
+        object: usize,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A gold answer does not fit the kind or its item.
+    #[error(
+        "the gold answer of item {item} is refused: {why}; check the gold opening against the manifest"
+    )]
+    BadGold {
+        /// The item named.
+        item: u32,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A comparison or an order names one object twice.
+    #[error(
+        "vote {index} names object {object} twice; such a submission must be refused before scoring"
+    )]
+    SelfComparison {
+        /// Position in `votes`.
+        index: usize,
+        /// The object.
+        object: u32,
+    },
+    /// A table does not belong to the task.
+    #[error(
+        "the table has other sizes or ranges than the task; take it from the result of the whole task"
+    )]
+    ForeignTable,
+    /// A text is longer than the limit.
+    #[error(
+        "vote {index} has {count} {what}: the limit is {max}; such a submission must be refused before scoring"
+    )]
+    TextTooLong {
+        /// Position in `votes`.
+        index: usize,
+        /// What is counted.
+        what: &'static str,
+        /// The count given.
+        count: u64,
+        /// The limit.
+        max: u64,
+    },
+    /// The answer times do not match the votes.
+    #[error("{seconds} answer times for {votes} votes; give one per vote or none at all")]
+    SecondsCount {
+        /// Times given.
+        seconds: usize,
+        /// Votes given.
+        votes: usize,
+    },
+    /// A labeler declared to be a machine is not one of the task.
+    #[error("machine labeler {labeler} of {labelers} does not exist; count labelers from zero")]
+    MachineOutOfRange {
+        /// The labeler named.
+        labeler: u32,
+        /// Labelers of the task.
+        labelers: u32,
+    },
 }

@@ -10,6 +10,13 @@
 //! |---|---|
 //! | `fixed` | Q16 numbers, log2 and exp2 from integer tables |
 //! | `class/` | class labels: many votes on one of a few classes |
+//! | `binary` | yes-or-no questions through the class engine, with a table that recomputes one of them |
+//! | `multi` | sets of labels: one binary question per label |
+//! | `review` | verdicts on labels that somebody else gave |
+//! | `value/` | ratings and numbers: robust estimates with bias and precision per labeler |
+//! | `shape/` | spans, time segments, boxes and polygons: matching, existence, geometry |
+//! | `pair/` | comparisons of two objects, and orders of several |
+//! | `text/` | transcriptions and other texts |
 //! | `pay` | the pay rule |
 //!
 //! ```
@@ -30,20 +37,52 @@
 
 #![deny(clippy::float_arithmetic)]
 
+mod binary;
 mod class;
 mod error;
 mod fixed;
+mod multi;
+mod pair;
 mod pay;
+mod review;
+pub mod shape;
+mod text;
+pub mod value;
 
+#[cfg(test)]
+mod draw;
 #[cfg(test)]
 mod tests;
 
+pub use binary::{BinaryRow, BinaryTable};
 pub use class::{
-    ClassInput, ClassResult, GoldPrior, ItemResult, LabelerResult, MAX_CELLS, MAX_CLASSES,
-    MAX_ITEMS, MAX_LABELERS, MAX_VOTES, MIN_CLASSES, Vote, infer_class, majority,
+    ClassInput, ClassResult, ClassTable, Decision, FRAUD_FEATURES, Flag, GoldPrior, GoldTest,
+    ItemResult, LabelerResult, MAX_CELLS, MAX_CLASSES, MAX_ITEMS, MAX_LABELERS, MAX_VOTES,
+    MIN_CLASSES, Pace, Signals, Vote, fraud_features, infer_class, infer_class_with,
+    item_from_table, majority,
 };
 pub use error::ConsensusError;
+pub use multi::{
+    MAX_BALLOTS, MAX_SET_LABELS, MultiInput, MultiItem, MultiLabeler, MultiResult, MultiTable,
+    MultiVote, infer_multi, multi_item_from_table,
+};
+pub use pair::{
+    Comparison, MAX_COMPARISONS, MAX_OBJECTS, MAX_ORDER, ObjectResult, Outcome, PairInput,
+    PairLabeler, PairResult, PairTable, Ranking, RankingInput, infer_pairs, infer_rankings,
+    object_from_table,
+};
 pub use pay::{Pay, PayRule, pay};
+pub use review::{
+    ReviewInput, ReviewItem, ReviewLabeler, ReviewResult, ReviewTable, ReviewVote, Verdict,
+    class_evidence, infer_review, join_review, review_item_from_table,
+};
+pub use shape::infer_shapes;
+pub use text::{
+    MAX_TEXT_BYTES, MAX_TEXT_CELLS, MAX_TEXT_PAIRS, MAX_TEXT_TOTAL_BYTES, MAX_TEXT_VOTES,
+    MAX_TEXT_VOTES_PER_ITEM, MAX_TEXT_WORDS, TextInput, TextItem, TextLabeler, TextResult,
+    TextTable, TextVote, infer_text, text_from_table,
+};
+pub use value::infer_values;
 
 /// Identifies the scoring functions: BLAKE3 over the shared tables, then the name and all parameters of each method.
 ///
@@ -54,6 +93,13 @@ pub fn algorithm_id() -> [u8; 32] {
     fixed::hash_tables(&mut hasher);
     hash_parameters(&mut hasher, &[u64::from(PayRule::LEAST_SKILL_PPM)]);
     class::hash_method(&mut hasher);
+    binary::hash_method(&mut hasher);
+    multi::hash_method(&mut hasher);
+    review::hash_method(&mut hasher);
+    value::hash_method(&mut hasher);
+    shape::hash_method(&mut hasher);
+    pair::hash_method(&mut hasher);
+    text::hash_method(&mut hasher);
     *hasher.finalize().as_bytes()
 }
 

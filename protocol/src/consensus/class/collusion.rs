@@ -1,26 +1,43 @@
-//! Which labelers answer from one sheet: the pair agreement test and the clusters it yields.
+//! Which labelers answer from one sheet: the pair test, the sheet test, and the clusters they yield.
 //!
 //! What for: a ring that copies answers looks like independent agreement and would outvote honest labelers. Agreement alone proves
-//! nothing, since two careful labelers agree because both are right. So a pair is suspicious only when it agrees more than **both** of
-//! two innocent explanations allow on the very items it shares:
+//! nothing, since two careful labelers agree because both are right.
 //!
-//! 1. *the truth*: both are drawn independently from their own confusion matrices given the posterior of each item;
-//! 2. *the item*: each agrees with the partner as often as with everybody else who voted there (hard items make honest labelers err
-//!    together, popular items make them agree).
+//! **Pair test** (copies among honest labelers). A pair is suspicious when it agrees more than **both** of two innocent explanations allow
+//! on the very items it shares: *the truth* (both are drawn independently from their own confusion matrices given the posterior of each
+//! item) and *the item* (each agrees with the partner as often as with everybody else who voted there). With `n` shared items, `a` agreements
+//! and `p` the larger explanation (one agreement added, for what is not known exactly), the Chernoff-Hoeffding bound says that
+//! independent voters reach `a` with probability at most `2^(-n KL(a/n || p))`. A pair is flagged when that exponent exceeds
+//! log2(pairs tested) + [`FAMILY_BITS`]: at most about one honest crowd in 10,000 contains a false flag from chance.
 //!
-//! With `n` shared items, `a` agreements and `p` the larger explanation (one agreement added, for what is not known exactly), the
-//! Chernoff-Hoeffding bound says that independent voters reach `a` with probability at most `2^(-n KL(a/n || p))`. A pair is flagged when
-//! that exponent exceeds log2(pairs tested) + [`FAMILY_BITS`]: at most about one honest crowd in 10,000 contains a false flag from chance.
-//! Flagged pairs are joined to clusters by union-find.
+//! **Sheet test** (rings that rule their items). Once a ring is the majority on its items, both explanations above are its own work. So
+//! groups are formed without them: labelers are linked when they agree beyond what their label shares explain, and connected groups, at
+//! [`LEVELS_Q16`] from loose to tight, are heard as one. On the items of a group, its majority is the *sheet*, and `q` is the posterior from the
+//! votes of everybody else, weighted by what their **other** items say about them, with the sheet's label shares `m` as the prior. Then
 //!
-//! What it does not do: no slashing (statistics only cost weight and co-assignment), and no verdict on who copied whom. It misses rings
-//! that share fewer than about nine items per pair, and rings that are the majority on their items, where the posterior itself is theirs.
-//! Invariants: integers only; the result depends on the set of votes alone; clusters are listed by their smallest member.
+//! ```text
+//! evidence = sum over items of log2 m(s) - log2( t q(s) + (1 - t) m(s) ),    s the sheet's label, t = TRUST_Q16
+//! ```
+//!
+//! compares a sheet drawn blindly with a sheet that mostly shows what the others see. Where the others know nothing, `q` equals `m`
+//! and the item adds nothing: honest labelers among spammers are safe, and so are good labelers, whose sheet matches `q`. A second, stricter form finds
+//! rings that copy half honest sheets: it asks for five members who stand together on what contradicts the others. Since two factions
+//! contradict each other alike, only a group with fewer votes in the whole task than the others on its sheet is ever flagged.
+//!
+//! Flagged labelers are joined to clusters by union-find. Declared machine labelers that give the same label to all items they share
+//! ([`SHARED_MIN`] or more) are one cluster without a test: one model run twice is one opinion.
+//!
+//! What it does not do: no slashing (statistics only cost weight and co-assignment), and no verdict on who copied whom. It misses pairs
+//! that share fewer than about nine items, rings that copy good answers, and rings among labelers of whom nothing else is known.
+//! Invariants: integers only; the result depends on the set of votes alone; clusters are listed by their smallest member; memory is
+//! linear in votes and labelers ([`LINKS_MAX`] links each).
 
 use std::collections::BTreeMap;
 
 use super::model::Expert;
+use super::sheets::sheets;
 use super::votes::Index;
+use super::voting::Voting;
 use crate::consensus::fixed::{self, FRACTION_BITS, ONE, log2};
 
 /// Fewest items a pair must share to be tested, in items.
@@ -30,6 +47,25 @@ pub(super) const FAMILY_BITS: i64 = 870_858;
 /// Most voters of one item that enter the pair test, in votes; a window that starts at a different voter for each item.
 pub(super) const WINDOW: usize = 64;
 
+/// Most links kept per labeler (to labelers with larger numbers), the strongest first, in links.
+pub(super) const LINKS_MAX: usize = 64;
+/// Chance-corrected agreement at which linked labelers form a candidate group, loosest first, Q16.
+pub(super) const LEVELS_Q16: [u32; 4] = [26_214, 36_044, 45_875, 55_705];
+/// Share of a sheet that is what the others see, if its owners look at the items: 85 %, Q16.
+pub(super) const TRUST_Q16: u32 = 55_705;
+/// The same against owners who look at half of the items: 95 %, Q16.
+pub(super) const TRUST_FULL_Q16: u32 = 62_259;
+/// Fewest members of a group that may be found half blind, in labelers.
+pub(super) const HALF_MEMBERS_MIN: usize = 5;
+/// Posterior from which the others clearly favour a label: three quarters, Q16.
+pub(super) const CLEAR_Q16: u32 = 49_152;
+/// A blind sheet clearly contradicts the others on at least one item in this many: many small doubts are no contradiction.
+pub(super) const BLIND_CONTRADICTED: usize = 8;
+/// A half-blind sheet contradicts the others on at least one item in this many.
+pub(super) const HALF_CONTRADICTED: usize = 5;
+/// Members of a half-blind group that stand by the sheet where it contradicts the others, at least, in per cent.
+pub(super) const LOYAL_PERCENT: u64 = 85;
+
 /// What a pair did on the items it shares.
 #[derive(Clone, Copy, Debug, Default)]
 struct Overlap {
@@ -37,58 +73,185 @@ struct Overlap {
     agreed: u32,
 }
 
-/// Finds clusters of labelers who answer from one sheet; each is sorted and has at least two members.
+/// A pair that agrees more than two labelers who ignore the items but keep their label shares.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Link {
+    pub left: u32,
+    pub right: u32,
+    /// Chance-corrected agreement, Q16.
+    pub excess: u32,
+}
+
+/// What the search found.
+pub(super) struct Rings {
+    /// Groups that answer from one sheet, sorted, at least two members each.
+    pub clusters: Vec<Vec<u32>>,
+    /// Whether the pairs should be tested again once these clusters count as one voter each.
+    pub again: bool,
+    /// Strongest evidence of the pair test per labeler, in Q16 bits; zero without a suspicious pair.
+    pub copy_bits: Vec<i64>,
+}
+
+/// Finds the labelers who answer from one sheet.
 ///
-/// `expert` must be a matrix expert; `posterior` is the blended posterior, `classes` entries per item.
-pub(super) fn clusters(index: &Index, expert: &Expert, posterior: &[u32]) -> Vec<Vec<u32>> {
-    let agreements = agreements(index);
-    let mut overlap = vec![Overlap::default(); index.labelers];
-    let mut touched: Vec<u32> = Vec::new();
-    let mut tested: u64 = 0;
-    let mut suspects: Vec<(u32, u32, i64)> = Vec::new();
-    for labeler in 0..index.labelers as u32 {
-        for &vote in index.votes_of_labeler(labeler as usize) {
-            for other in partners(index, vote as usize) {
-                let partner = index.vote_labeler[other];
-                if partner <= labeler {
-                    continue;
-                }
-                let slot = &mut overlap[partner as usize];
-                if slot.shared == 0 {
-                    touched.push(partner);
-                }
-                slot.shared += 1;
-                slot.agreed +=
-                    u32::from(index.vote_label[other] == index.vote_label[vote as usize]);
-            }
+/// `known` are the rings found before: they stay, and have no say about others. While the sheet test still finds rings, pairs wait for
+/// posteriors without them ([`Rings::again`]): a captured posterior makes honest labelers look like copies of each other.
+///
+/// `machine` tells the declared machine labelers, one entry per labeler. `expert` must be a matrix expert; `posterior` is the blended posterior, `classes` entries per item.
+pub(super) fn clusters(
+    index: &Index,
+    voting: &Voting,
+    expert: &Expert,
+    posterior: &[u32],
+    machine: &[bool],
+    known: &[Vec<u32>],
+) -> Rings {
+    let mut uses = vec![0; index.column_label.len()];
+    index
+        .vote_column
+        .iter()
+        .for_each(|&column| uses[column as usize] += 1);
+    let mut search = Search {
+        index,
+        uses,
+        expert,
+        posterior,
+        agreements: Vec::new(),
+        tested: 0,
+        suspects: Vec::new(),
+        links: Vec::new(),
+        machine,
+        twins: Vec::new(),
+    };
+    search.all_pairs();
+    let demanded = log2(search.tested.max(1)) + FAMILY_BITS;
+    let mut copy_bits = vec![0; index.labelers];
+    for &(left, right, evidence) in &search.suspects {
+        for labeler in [left, right] {
+            let slot: &mut i64 = &mut copy_bits[labeler as usize];
+            *slot = evidence.max(*slot);
         }
-        for partner in touched.drain(..) {
-            let seen = std::mem::take(&mut overlap[partner as usize]);
-            if seen.shared < SHARED_MIN {
-                continue;
+    }
+    let mut found: Vec<(u32, u32)> = known
+        .iter()
+        .flat_map(|ring| ring.windows(2).map(|pair| (pair[0], pair[1])))
+        .collect();
+    let before = found.len();
+    sheets(index, voting, expert, &search.links, &mut found);
+    let again = found.len() > before;
+    if !again {
+        let copies = search
+            .suspects
+            .iter()
+            .filter(|suspect| suspect.2 > demanded);
+        found.extend(copies.map(|&(left, right, _)| (left, right)));
+    }
+    found.append(&mut search.twins);
+    Rings {
+        clusters: join(index.labelers, &found),
+        again,
+        copy_bits,
+    }
+}
+
+/// The walk over all pairs.
+struct Search<'a> {
+    index: &'a Index,
+    expert: &'a Expert,
+    posterior: &'a [u32],
+    /// Votes per column.
+    uses: Vec<u32>,
+    /// How many others in its item's window gave the same label, per vote; filled when the first pair asks.
+    agreements: Vec<u32>,
+    /// Pairs with enough items in common.
+    tested: u64,
+    /// Pairs that neither the truth nor the items explain, with the evidence in Q16 bits.
+    suspects: Vec<(u32, u32, i64)>,
+    links: Vec<Link>,
+    machine: &'a [bool],
+    /// Pairs of machine labelers that answer alike.
+    twins: Vec<(u32, u32)>,
+}
+
+impl Search<'_> {
+    fn all_pairs(&mut self) {
+        let index = self.index;
+        let mut overlap = vec![Overlap::default(); index.labelers];
+        let mut touched: Vec<u32> = Vec::new();
+        for labeler in 0..index.labelers as u32 {
+            for &vote in index.votes_of_labeler(labeler as usize) {
+                let vote = vote as usize;
+                let range = index.votes_of_item(index.vote_item[vote] as usize);
+                let label = index.vote_label[vote];
+                let mut meet = |other: usize| {
+                    let partner = index.vote_labeler[other];
+                    let slot = &mut overlap[partner as usize];
+                    if slot.shared == 0 {
+                        touched.push(partner);
+                    }
+                    slot.shared += 1;
+                    slot.agreed += u32::from(index.vote_label[other] == label);
+                };
+                if range.len() <= WINDOW {
+                    // Votes of an item are sorted by labeler, so every pair is met once.
+                    (vote + 1..range.end).for_each(&mut meet);
+                } else {
+                    partners(index, vote)
+                        .filter(|&other| index.vote_labeler[other] > labeler)
+                        .for_each(&mut meet);
+                }
             }
-            tested += 1;
-            // Cheapest explanation first; most pairs end here.
-            if bits(seen, Explained::by_chance(index)) <= FAMILY_BITS {
-                continue;
+            let first = self.links.len();
+            for partner in touched.drain(..) {
+                let seen = std::mem::take(&mut overlap[partner as usize]);
+                if seen.shared >= SHARED_MIN {
+                    self.tested += 1;
+                    self.test(labeler, partner, seen);
+                }
             }
-            let pair = Pair::new(index, labeler, partner);
-            let mut evidence = bits(seen, pair.with_others(index, &agreements));
-            if evidence > FAMILY_BITS {
-                evidence = evidence.min(bits(seen, pair.with_truth(index, expert, posterior)));
-            }
-            if evidence > FAMILY_BITS {
-                suspects.push((labeler, partner, evidence));
+            if self.links.len() > first + LINKS_MAX {
+                self.links[first..]
+                    .sort_unstable_by_key(|link| (u32::MAX - link.excess, link.right));
+                self.links.truncate(first + LINKS_MAX);
             }
         }
     }
-    let demanded = log2(tested.max(1)) + FAMILY_BITS;
-    let links: Vec<(u32, u32)> = suspects
-        .into_iter()
-        .filter(|suspect| suspect.2 > demanded)
-        .map(|(left, right, _)| (left, right))
-        .collect();
-    join(index.labelers, &links)
+
+    fn test(&mut self, left: u32, right: u32, seen: Overlap) {
+        let index = self.index;
+        if self.machine[left as usize] && self.machine[right as usize] && seen.agreed == seen.shared
+        {
+            self.twins.push((left, right));
+            return;
+        }
+        // Cheapest explanation first; most pairs end here.
+        if bits(seen, Explained::by_chance(index)) <= FAMILY_BITS {
+            return;
+        }
+        let habits = Explained::by_habits(index, &self.uses, left, right);
+        if bits(seen, habits) <= FAMILY_BITS {
+            return;
+        }
+        self.links.push(Link {
+            left,
+            right,
+            excess: habits.excess(seen),
+        });
+        if self.agreements.is_empty() {
+            self.agreements = agreements(index);
+        }
+        let pair = Pair::new(index, left, right);
+        let mut evidence = bits(seen, pair.with_others(index, &self.agreements));
+        if evidence > FAMILY_BITS {
+            evidence = evidence.min(bits(
+                seen,
+                pair.with_truth(index, self.expert, self.posterior),
+            ));
+        }
+        if evidence > FAMILY_BITS {
+            self.suspects.push((left, right, evidence));
+        }
+    }
 }
 
 /// Where the window of an item starts, and how many votes it holds.
@@ -144,6 +307,36 @@ impl Explained {
             agreement: u64::from(ONE) / index.classes as u64,
             of: u64::from(ONE),
         }
+    }
+
+    /// Two labelers who keep their own label shares and ignore the items.
+    fn by_habits(index: &Index, uses: &[u32], left: u32, right: u32) -> Self {
+        let labels = |labeler: u32| {
+            index
+                .columns_of_labeler(labeler as usize)
+                .map(move |column| (index.column_label[column], u64::from(uses[column])))
+        };
+        let mut agreement = 0;
+        let mut others = labels(right).peekable();
+        for (label, count) in labels(left) {
+            while others.next_if(|other| other.0 < label).is_some() {}
+            if let Some(other) = others.next_if(|other| other.0 == label) {
+                agreement += count * other.1;
+            }
+        }
+        let votes = |labeler: u32| index.votes_of_labeler(labeler as usize).len() as u64;
+        Self {
+            agreement,
+            of: votes(left) * votes(right),
+        }
+    }
+
+    /// Agreement beyond the explanation, as a share of what was possible, Q16.
+    fn excess(&self, seen: Overlap) -> u32 {
+        let one = u64::from(ONE);
+        let expected = u64::from(fixed::ratio(self.agreement, self.of)).min(one - 1);
+        let observed = u64::from(fixed::ratio(u64::from(seen.agreed), u64::from(seen.shared)));
+        fixed::ratio(observed.saturating_sub(expected), one - expected)
     }
 }
 
@@ -249,7 +442,7 @@ impl Pair {
 }
 
 /// Connected components of the links with at least two members, sorted by smallest member.
-fn join(labelers: usize, links: &[(u32, u32)]) -> Vec<Vec<u32>> {
+pub(super) fn join(labelers: usize, links: &[(u32, u32)]) -> Vec<Vec<u32>> {
     let mut parent: Vec<u32> = (0..labelers as u32).collect();
     for &(left, right) in links {
         let (a, b) = (root(&mut parent, left), root(&mut parent, right));

@@ -7,13 +7,12 @@
 
 use super::model::Shape;
 use super::votes::Index;
-use super::voting::Voting;
 use crate::consensus::fixed::{self, ONE, log2};
 
 /// Strength of the crowd's accuracy in a labeler's own, in pseudo-votes.
 pub(super) const ACCURACY_STRENGTH: u64 = 4;
 /// Strength of the pooled row in a confusion matrix, in pseudo-votes.
-pub(super) const MATRIX_STRENGTH: u64 = 3;
+pub(super) const MATRIX_STRENGTH: u64 = 5;
 /// Expected counts, Q16, and what the crowd has in common.
 pub(super) struct Counts {
     classes: usize,
@@ -52,27 +51,48 @@ impl Counts {
         }
     }
 
-    /// Gathers everything from the current posteriors.
-    pub fn collect(&mut self, index: &Index, voting: &Voting, posterior: &[u32], without: &[u32]) {
-        let classes = self.classes;
+    /// Forgets everything.
+    pub fn clear(&mut self) {
         self.column.fill(0);
         self.right.fill(0);
         self.total.fill(0);
-        for (item, own) in posterior.chunks_exact(classes).enumerate() {
-            for vote in index.votes_of_item(item) {
-                let lesson = voting.lesson(vote, own, without, classes);
-                if self.matrix {
-                    let first = index.vote_column[vote] as usize * classes;
-                    for (sum, &q) in self.column[first..first + classes].iter_mut().zip(lesson) {
-                        *sum = sum.wrapping_add(u64::from(q)); // below 2^41, see the header
-                    }
-                } else {
-                    let labeler = index.vote_labeler[vote] as usize;
-                    self.right[labeler] += u64::from(lesson[usize::from(index.vote_label[vote])]);
-                    self.total[labeler] += lesson.iter().map(|&q| u64::from(q)).sum::<u64>();
+    }
+
+    /// Adds what an item with this posterior says about the labelers of some of its votes.
+    #[inline(always)]
+    pub fn learn<const K: usize>(
+        &mut self,
+        index: &Index,
+        votes: std::ops::Range<usize>,
+        lesson: &[u32],
+    ) {
+        let classes = if K == 0 { self.classes } else { K };
+        if self.matrix {
+            for &column in &index.vote_column[votes] {
+                let first = column as usize * classes;
+                let column = &mut self.column[first..first + classes];
+                for (sum, &q) in column.iter_mut().zip(&lesson[..classes]) {
+                    *sum = sum.wrapping_add(u64::from(q)); // below 2^41, see the header
                 }
             }
+        } else {
+            let mass: u64 = lesson[..classes].iter().map(|&q| u64::from(q)).sum();
+            for (&labeler, &label) in index.vote_labeler[votes.clone()]
+                .iter()
+                .zip(&index.vote_label[votes])
+            {
+                let (right, total) = (
+                    &mut self.right[labeler as usize],
+                    &mut self.total[labeler as usize],
+                );
+                *right = right.wrapping_add(u64::from(lesson[usize::from(label)]));
+                *total = total.wrapping_add(mass);
+            }
         }
+    }
+
+    /// Derives sums and the crowd's habits, once all items have been learnt from.
+    pub fn finish(&mut self, index: &Index) {
         if self.matrix {
             self.sum_columns(index);
         }
@@ -86,6 +106,8 @@ impl Counts {
     fn sum_columns(&mut self, index: &Index) {
         let classes = self.classes;
         self.row.fill(0);
+        self.right.fill(0);
+        self.total.fill(0);
         // One pseudo-vote per class, spread evenly.
         self.confusion.clear();
         self.confusion

@@ -22,14 +22,22 @@
 //! reputation speaks, and without it the skill is zero. (With votes by the handful, a trace of the own votes remains in what is known about others;
 //! the test measures it.)
 //!
+//! **Interval.** Wilson's score interval (1927) at 95 % for A, with as many votes of equal weight as tell the same (W^2 / sum of w^2), is
+//! moved through the formula: (bound - E) / (1 - E). E is taken as known and `r` as certain, so the interval is an approximation; where
+//! the wave says nothing it reaches from minus one to one.
+//!
 //! What this file does not do: it pays nothing, and bans nobody.
 //! Invariants: skill lies within plus and minus 1,000,000; ratios are truncated towards zero, so rounding never
 //! turns a zero into a gain.
 
-use super::model::{EXPERTS, Expert, blend};
+use super::features::{Common, Looked};
+use super::fraud;
+use super::model::{EXPERTS, Expert};
+use super::signals::Pace;
+use super::verdict::blend;
 use super::votes::{GoldPrior, Index};
 use super::voting::Voting;
-use crate::consensus::fixed::{self, ONE};
+use crate::consensus::fixed::{self, ONE, log2};
 
 /// Weight of a gold item against an item judged by other labelers, in votes.
 pub(super) const GOLD_WEIGHT: u64 = 2;
@@ -59,8 +67,47 @@ pub struct LabelerResult {
     /// How far the answers are independent of the truth, in parts per million: one million for constant or random answers (and without
     /// evidence), zero for answers that determine the truth, even when consistently wrong.
     pub spammer_ppm: u32,
+    /// Bounds of a 95 % interval of the skill from this wave's own evidence, in parts per million; see the header.
+    pub skill_low_ppm: i64,
+    /// Upper bound of the interval.
+    pub skill_high_ppm: i64,
+    /// Evidence of having looked at the items, in thousandths of a bit, negative for guessers; see `features`.
+    pub looked_mbits: i64,
+    /// Evidence of the most suspicious pair with another labeler, in thousandths of a bit; see `collusion`.
+    pub copy_mbits: u32,
+    /// Entropy of the own labels less that of the crowd's labels, in thousandths of a bit.
+    pub entropy_mbits: i32,
+    /// Most equal labels in a row, by item number.
+    pub longest_run: u32,
+    /// Answer times, where known.
+    pub pace: Option<Pace>,
     /// Position in the list of collusion clusters, if flagged.
     pub cluster: Option<u32>,
+    /// Suspicion in parts per million; see `fraud`. It may lower weight and new work, never pay for past work.
+    pub fraud_ppm: u32,
+    /// The published decision.
+    pub flag: Flag,
+}
+
+/// What is publicly said about a labeler.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Flag {
+    /// Nothing.
+    #[default]
+    Clear,
+    /// The answers look like guesses.
+    Suspect,
+    /// The answers are those of a collusion cluster.
+    Ring,
+}
+
+impl LabelerResult {
+    /// Share of right answers among the gold items, in parts per million; `None` without any.
+    #[must_use]
+    pub fn gold_accuracy_ppm(&self) -> Option<u32> {
+        let right = u64::from(self.gold_right) * 1_000_000;
+        Some(right.checked_div(u64::from(self.gold_seen))? as u32)
+    }
 }
 
 /// Sums over the votes, per labeler and per column (a labeler's use of one label); posteriors are Q16, weights are counts.
@@ -78,11 +125,21 @@ struct Evidence {
     peer_items: Vec<u32>,
     /// Posterior of the own label on them, per labeler.
     peer_agreement: Vec<u64>,
+    /// Log-likelihood of having looked, per labeler; see `features`.
+    looked: Vec<Looked>,
+    /// Votes, per column.
+    uses: Vec<u32>,
+    /// Votes that `looked` counts, per column.
+    judged: Vec<u32>,
 }
 
 impl Evidence {
     fn new(index: &Index) -> Self {
         let columns = index.column_label.len();
+        let mut uses = vec![0; columns];
+        for &column in &index.vote_column {
+            uses[column as usize] += 1;
+        }
         Self {
             classes: index.classes,
             weight: vec![0; index.labelers],
@@ -91,6 +148,9 @@ impl Evidence {
             joint: vec![0; columns * index.classes],
             peer_items: vec![0; index.labelers],
             peer_agreement: vec![0; index.labelers],
+            looked: vec![Looked::default(); index.labelers],
+            uses,
+            judged: vec![0; columns],
         }
     }
 
@@ -110,17 +170,51 @@ impl Evidence {
         }
     }
 
+    /// Adds the vote to the evidence of having looked; `counts` are the votes per label on its item.
+    fn look(&mut self, index: &Index, common: &Common, vote: usize, counts: &[u32], row: &[u32]) {
+        let labeler = index.vote_labeler[vote] as usize;
+        let item = index.vote_item[vote] as usize;
+        let label = usize::from(index.vote_label[vote]);
+        self.judged[index.vote_column[vote] as usize] += 1;
+        let others = index.votes_of_item(item).len() as u64 - 1;
+        common.add(
+            row,
+            index.gold[item].is_some(),
+            label,
+            (u64::from(counts[label]) - 1, others),
+            (
+                u64::from(self.uses[index.vote_column[vote] as usize]),
+                index.votes_of_labeler(labeler).len() as u64,
+            ),
+            &mut self.looked[labeler],
+        );
+    }
+
     /// Gathers the evidence of all votes.
-    fn collect(&mut self, index: &Index, voting: &Voting, experts: &[Expert; EXPERTS]) {
+    fn collect(
+        &mut self,
+        index: &Index,
+        voting: &Voting,
+        experts: &[Expert; EXPERTS],
+        common: &Common,
+    ) {
         let classes = self.classes;
+        let mut counts = vec![0u32; classes];
         let mut peers = Peers::new(classes);
         let mut row = vec![0u32; classes];
         for item in 0..index.items {
             let votes = index.votes_of_item(item);
+            counts.fill(0);
+            for &label in &index.vote_label[votes.clone()] {
+                counts[usize::from(label)] += 1;
+            }
             if let Some(label) = index.gold[item] {
                 row.fill(0);
                 row[usize::from(label)] = ONE;
-                votes.for_each(|vote| self.add(index, vote, GOLD_WEIGHT, &row));
+                for vote in votes {
+                    self.add(index, vote, GOLD_WEIGHT, &row);
+                    self.look(index, common, vote, &counts, &row);
+                }
                 continue;
             }
             if votes.len() < 2 {
@@ -132,6 +226,7 @@ impl Evidence {
                     continue;
                 }
                 self.add(index, vote, 1, &row);
+                self.look(index, common, vote, &counts, &row);
                 let labeler = index.vote_labeler[vote] as usize;
                 self.peer_items[labeler] += 1;
                 self.peer_agreement[labeler] += u64::from(row[usize::from(index.vote_label[vote])]);
@@ -139,16 +234,23 @@ impl Evidence {
         }
     }
 
-    /// The skill formula of the header, in parts per million.
-    fn skill(&self, index: &Index, labeler: usize, prior: GoldPrior) -> i64 {
-        let weight = i128::from(self.weight[labeler]);
+    /// W A and W^2 E of the header, Q16.
+    fn agreement(&self, index: &Index, labeler: usize) -> (i128, i128) {
         let truth = &self.truth[labeler * self.classes..(labeler + 1) * self.classes];
-        let (mut agreement, mut expected) = (0i128, 0i128);
+        let (mut agreement, mut expected) = (0, 0);
         for column in index.columns_of_labeler(labeler) {
             let label = usize::from(index.column_label[column]);
             agreement += i128::from(self.joint[column * self.classes + label]);
             expected += i128::from(self.own[column]) * i128::from(truth[label]);
         }
+        (agreement, expected)
+    }
+
+    /// The skill formula of the header, in parts per million.
+    fn skill(&self, index: &Index, labeler: usize, prior: GoldPrior) -> i64 {
+        let weight = i128::from(self.weight[labeler]);
+        let truth = &self.truth[labeler * self.classes..(labeler + 1) * self.classes];
+        let (agreement, expected) = self.agreement(index, labeler);
         // Both sides of the fraction are scaled by W and Q16: with W below 2^26 they stay below 2^69.
         let mut above = weight * agreement - expected;
         let mut below = weight * weight * i128::from(ONE) - expected;
@@ -166,6 +268,32 @@ impl Evidence {
             return 0;
         }
         (above * PPM / below).clamp(-PPM, PPM) as i64
+    }
+
+    /// A 95 % interval of the skill, in parts per million; see the header.
+    fn interval(&self, index: &Index, labeler: usize, gold_seen: u32) -> (i64, i64) {
+        let weight = i128::from(self.weight[labeler]);
+        let (agreement, expected) = self.agreement(index, labeler);
+        let below = weight * weight * i128::from(ONE) - expected;
+        if below <= 0 {
+            return (-PPM as i64, PPM as i64);
+        }
+        // Votes of equal weight that would tell as much; 3.8416 is the square of 1.96.
+        let (gold, peers) = (i128::from(gold_seen), i128::from(self.peer_items[labeler]));
+        let squares = peers + gold * i128::from(GOLD_WEIGHT * GOLD_WEIGHT);
+        let count = weight * weight * PPM / squares; // in millionths of a vote, positive
+        let z = 3_841_600; // in millionths
+        let a = (agreement * PPM / (weight * i128::from(ONE))).clamp(0, PPM);
+        let spread = z * a * (PPM - a) / count + z * z * PPM / (4 * count) * PPM / count;
+        let half = spread.unsigned_abs().isqrt() as i128;
+        let middle = a + z * PPM / (2 * count);
+        let shrink = PPM + z * PPM / count;
+        let chance = expected * PPM / (weight * weight * i128::from(ONE));
+        let skill = |bound: i128| {
+            let agreement = bound * PPM / shrink;
+            ((agreement - chance) * PPM / (PPM - chance).max(1)).clamp(-PPM, PPM) as i64
+        };
+        (skill(middle - half), skill(middle + half))
     }
 
     /// One minus the spread between the rows of the habit matrix P(label | class): equal rows mean that an answer says nothing.
@@ -271,32 +399,59 @@ impl Peers {
     }
 }
 
+/// What was found out about labelers before they are judged; one entry per labeler each.
+pub(super) struct Known<'a> {
+    pub priors: &'a [GoldPrior],
+    /// Evidence of the pair test, Q16 bits.
+    pub copy_bits: &'a [i64],
+    pub paces: &'a [Option<Pace>],
+}
+
 /// Judges every labeler.
 pub(super) fn judge(
     index: &Index,
     voting: &Voting,
     experts: &[Expert; EXPERTS],
-    priors: &[GoldPrior],
+    known: &Known<'_>,
 ) -> Vec<LabelerResult> {
+    let common = Common::new(index, &experts[0]);
     let mut evidence = Evidence::new(index);
-    evidence.collect(index, voting, experts);
+    evidence.collect(index, voting, experts, &common);
+    let crowd_entropy = entropy(common.shares().iter().map(|&share| u64::from(share)));
+    let milli = |bits: i64| (i128::from(bits) * 1_000 / i128::from(ONE)) as i64;
     let mut results = Vec::with_capacity(index.labelers);
     for labeler in 0..index.labelers {
+        let columns = index.columns_of_labeler(labeler);
+        let judged = columns.clone().map(|column| {
+            let label = usize::from(index.column_label[column]);
+            (label, u64::from(evidence.judged[column]))
+        });
+        let looked = evidence.looked[labeler].iter().max();
+        let own = entropy(evidence.uses[columns].iter().map(|&count| u64::from(count)));
         let mut result = LabelerResult {
             votes: index.votes_of_labeler(labeler).len() as u32,
             skill_ppm: evidence.skill(
                 index,
                 labeler,
-                priors.get(labeler).copied().unwrap_or_default(),
+                known.priors.get(labeler).copied().unwrap_or_default(),
             ),
             spammer_ppm: evidence.spammer(index, labeler),
+            looked_mbits: milli(looked.copied().unwrap_or(0) - common.blind(judged)),
+            copy_mbits: milli(known.copy_bits[labeler]).clamp(0, i64::from(u32::MAX)) as u32,
+            entropy_mbits: milli(own - crowd_entropy) as i32,
+            pace: known.paces[labeler],
             cluster: voting.cluster_of(labeler as u32),
             ..LabelerResult::default()
         };
+        let (mut run, mut last) = (0, None);
         for &vote in index.votes_of_labeler(labeler) {
+            let label = index.vote_label[vote as usize];
+            run = if last == Some(label) { run + 1 } else { 1 };
+            last = Some(label);
+            result.longest_run = result.longest_run.max(run);
             if let Some(truth) = index.gold[index.vote_item[vote as usize] as usize] {
                 result.gold_seen += 1;
-                result.gold_right += u32::from(truth == index.vote_label[vote as usize]);
+                result.gold_right += u32::from(truth == label);
             }
         }
         if evidence.peer_items[labeler] > 0 {
@@ -304,7 +459,24 @@ pub(super) fn judge(
             result.agreement_ppm =
                 ((sum / u128::from(evidence.peer_items[labeler])) >> fixed::FRACTION_BITS) as u32;
         }
+        let (low, high) = evidence.interval(index, labeler, result.gold_seen);
+        // Reputation may carry the skill beyond what the wave alone allows; the interval then reaches to it.
+        result.skill_low_ppm = low.min(result.skill_ppm);
+        result.skill_high_ppm = high.max(result.skill_ppm);
+        result.fraud_ppm = fraud::score(&result);
+        result.flag = fraud::flag(&result);
         results.push(result);
     }
     results
+}
+
+/// Shannon entropy of counts, Q16 bits.
+fn entropy(counts: impl Iterator<Item = u64> + Clone) -> i64 {
+    let total: u64 = counts.clone().sum();
+    let one = u64::from(ONE);
+    counts
+        .map(|count| u64::from(fixed::ratio(count, total)))
+        .filter(|&share| share > 0)
+        .map(|share| (share as i64 * (log2(one) - log2(share))) >> fixed::FRACTION_BITS)
+        .sum()
 }

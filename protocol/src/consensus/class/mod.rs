@@ -1,8 +1,9 @@
 //! Truth inference for class labels: canonical votes in, labels with posteriors and judged labelers out.
 //!
 //! ```text
-//! votes -> Index -> experts -> blend -> pair test --no clusters--> result
-//!                                          \-- clusters --> experts again, clusters weighted as one voter --> result
+//! votes -> Index -> experts -> joint posterior -> search for rings --no more--> calibrate -> result
+//!                     ^                                |
+//!                     +-- rings weighted as one voter -+
 //! ```
 //!
 //! | file | what |
@@ -10,30 +11,47 @@
 //! | `votes` | input, limits, canonical index, majority baseline |
 //! | `voting` | weight of each vote, clusters as one voter |
 //! | `counts` | expected counts, smoothing, evidence of a vote |
-//! | `model` | three experts and their blend |
-//! | `collusion` | pair agreement test, clusters |
-//! | `labelers` | chance-corrected skill |
+//! | `model` | three experts |
+//! | `verdict` | joint posterior, calibration, the table that repeats one item |
+//! | `collusion`, `sheets` | pair test, sheet test, clusters |
+//! | `labelers` | chance-corrected skill, and everything else that is said of a labeler |
+//! | `features` | evidence that a labeler looked at the items |
+//! | `signals` | answer times, declared machine labelers |
+//! | `fraud`, `fraud_table` | one suspicion score with one threshold |
+//! | `sprt` | how many gold items are enough |
 //!
 //! What it does not do: no pay, no reputation update, no choice of method per task; every task of this kind is scored alike.
 //! Invariants: a pure function of the set of votes, the gold and the priors; the order of `votes` changes nothing.
 
 mod collusion;
 mod counts;
+mod features;
+mod fraud;
+mod fraud_table;
 mod labelers;
 mod model;
+mod sheets;
+mod signals;
+mod sprt;
+mod verdict;
 mod votes;
 mod voting;
 
 #[cfg(test)]
 mod tests;
 
-pub use labelers::LabelerResult;
+pub use fraud::{FRAUD_FEATURES, fraud_features};
+pub use labelers::{Flag, LabelerResult};
+pub use signals::{Pace, Signals};
+pub use sprt::{Decision, GoldTest};
+pub use verdict::{ClassTable, item_from_table};
 pub use votes::{
     ClassInput, GoldPrior, MAX_CELLS, MAX_CLASSES, MAX_ITEMS, MAX_LABELERS, MAX_VOTES, MIN_CLASSES,
     Vote, majority,
 };
 
-use self::model::{EXPERTS, Expert, SHAPES, blend};
+use self::labelers::Known;
+use self::model::{EXPERTS, Expert, SHAPES};
 use self::votes::Index;
 use self::voting::Voting;
 use super::error::ConsensusError;
@@ -41,7 +59,10 @@ use super::fixed::ONE;
 use super::hash_parameters;
 
 /// Name and version of the method; raise it with any change of behaviour.
-const METHOD: &str = "assay/consensus/class/1";
+const METHOD: &str = "assay/consensus/class/2";
+
+/// Most searches for clusters, each on posteriors without the clusters found before.
+const SEARCHES_MAX: usize = 3;
 
 /// Feeds the method's name and all its parameters to `hasher`.
 pub(super) fn hash_method(hasher: &mut blake3::Hasher) {
@@ -49,8 +70,13 @@ pub(super) fn hash_method(hasher: &mut blake3::Hasher) {
     hash_parameters(
         hasher,
         &[
-            u64::from(model::ROUNDS_MAX),
-            model::STILL_Q16,
+            u64::from(model::ROUNDS),
+            u64::from(model::FULL_ROUNDS),
+            model::SAMPLE_VOTES,
+            model::STEADY_VOTES,
+            verdict::CORRELATION_STEP,
+            verdict::CORRELATION_STEPS_MAX,
+            u64::from(verdict::LAPSE),
             counts::MATRIX_STRENGTH,
             counts::ACCURACY_STRENGTH,
             model::EXPERTS as u64,
@@ -61,8 +87,27 @@ pub(super) fn hash_method(hasher: &mut blake3::Hasher) {
             labelers::PRIOR_VOTES_MAX,
             labelers::PRIOR_SHARE,
             labelers::HABIT_STRENGTH,
+            collusion::LINKS_MAX as u64,
+            u64::from(collusion::TRUST_Q16),
+            u64::from(collusion::TRUST_FULL_Q16),
+            collusion::HALF_MEMBERS_MIN as u64,
+            collusion::HALF_CONTRADICTED as u64,
+            collusion::BLIND_CONTRADICTED as u64,
+            u64::from(collusion::CLEAR_Q16),
+            collusion::LOYAL_PERCENT,
+            features::LOOK_STRENGTH,
+            features::LOOK_STRENGTH_GOLD,
+            features::HABIT_VOTES,
+            features::SLIP_BITS.unsigned_abs(),
+            signals::FAST_PART,
+            SEARCHES_MAX as u64,
+            u64::from(fraud::FLAG_VOTES_MIN),
         ],
     );
+    hash_parameters(hasher, &collusion::LEVELS_Q16.map(u64::from));
+    hash_parameters(hasher, &features::LOOKED_SHARES);
+    hash_parameters(hasher, &sprt::parameters());
+    hasher.update(&fraud::table_hash());
     for shape in SHAPES {
         hasher.update(&[u8::from(shape.matrix), u8::from(shape.class_prior)]);
     }
@@ -90,7 +135,8 @@ pub struct ClassResult {
     pub rounds: u32,
     /// Labelers who answer from one sheet: sorted groups of at least two, by smallest member.
     pub clusters: Vec<Vec<u32>>,
-    classes: u16,
+    /// What turns the votes of one item into its posteriors; see [`item_from_table`].
+    pub table: ClassTable,
     posteriors: Vec<u32>,
 }
 
@@ -100,7 +146,7 @@ impl ClassResult {
     /// An item without votes shows the class weights of the task.
     #[must_use]
     pub fn posteriors_of(&self, item: u32) -> Option<&[u32]> {
-        let classes = usize::from(self.classes);
+        let classes = self.table.classes();
         let first = (item as usize).checked_mul(classes)?;
         self.posteriors.get(first..first + classes)
     }
@@ -111,57 +157,75 @@ impl ClassResult {
 /// # Errors
 /// [`ConsensusError`] names the first entry of the input that is out of range, or the limit that is exceeded.
 pub fn infer_class(input: &ClassInput<'_>) -> Result<ClassResult, ConsensusError> {
+    infer_class_with(input, &Signals::default())
+}
+
+/// As [`infer_class`], with answer times and declared machine labelers.
+///
+/// # Errors
+/// As [`infer_class`], and [`ConsensusError`] for times that do not match the votes or a machine out of range.
+pub fn infer_class_with(
+    input: &ClassInput<'_>,
+    signals: &Signals<'_>,
+) -> Result<ClassResult, ConsensusError> {
     let index = Index::new(input)?;
+    signals.check(input)?;
     let mut voting = Voting::independent(&index);
-    let mut experts = fit(&index, &voting);
-    let mut posteriors = blended(&index, &experts);
+    let (mut experts, mut posteriors) = fit(&index, &voting);
     let mut rounds: u32 = experts.iter().map(|expert| expert.rounds).sum();
-    let clusters = collusion::clusters(&index, &experts[0], &posteriors);
-    if !clusters.is_empty() {
-        let mut of_labeler = vec![None; index.labelers];
-        for (number, members) in clusters.iter().enumerate() {
-            for &labeler in members {
-                of_labeler[labeler as usize] = Some(number as u32);
+    let machine = signals.machine_of(index.labelers);
+    let mut clusters = Vec::new();
+    let mut copy_bits = vec![0; index.labelers];
+    for _ in 0..SEARCHES_MAX {
+        let rings = collusion::clusters(
+            &index,
+            &voting,
+            &experts[0],
+            &posteriors,
+            &machine,
+            &clusters,
+        );
+        let grown = rings.clusters != clusters;
+        clusters = rings.clusters;
+        copy_bits = rings.copy_bits;
+        if grown {
+            let mut of_labeler = vec![None; index.labelers];
+            for (number, members) in clusters.iter().enumerate() {
+                for &labeler in members {
+                    of_labeler[labeler as usize] = Some(number as u32);
+                }
             }
+            voting = Voting::clustered(&index, of_labeler, clusters.len());
+            (experts, posteriors) = fit(&index, &voting);
+            rounds += experts.iter().map(|expert| expert.rounds).sum::<u32>();
         }
-        voting = Voting::clustered(&index, of_labeler, clusters.len());
-        experts = fit(&index, &voting);
-        posteriors = blended(&index, &experts);
-        rounds += experts.iter().map(|expert| expert.rounds).sum::<u32>();
+        if !rings.again {
+            break;
+        }
     }
+    verdict::calibrate(&index, &voting, &experts, &mut posteriors);
     let items = items(&index, &posteriors);
-    let labelers = labelers::judge(&index, &voting, &experts, input.priors);
+    let known = Known {
+        priors: input.priors,
+        copy_bits: &copy_bits,
+        paces: &signals.paces(input, &items),
+    };
+    let labelers = labelers::judge(&index, &voting, &experts, &known);
     Ok(ClassResult {
         items,
         labelers,
         rounds,
         clusters,
-        classes: input.classes,
+        table: ClassTable::new(index, &voting, experts),
         posteriors,
     })
 }
 
-fn fit(index: &Index, voting: &Voting) -> [Expert; EXPERTS] {
-    SHAPES.map(|shape| Expert::fit(index, voting, shape))
-}
-
-/// Blended posteriors of all items.
-fn blended(index: &Index, experts: &[Expert; EXPERTS]) -> Vec<u32> {
-    let classes = index.classes;
-    let mut posteriors = vec![0; index.items * classes];
-    let [a, b, c] = experts;
-    for item in 0..index.items {
-        let row = item * classes..(item + 1) * classes;
-        blend(
-            [
-                &a.posterior[row.clone()],
-                &b.posterior[row.clone()],
-                &c.posterior[row.clone()],
-            ],
-            &mut posteriors[row],
-        );
-    }
-    posteriors
+/// Fitted experts, and their joint posteriors before calibration.
+fn fit(index: &Index, voting: &Voting) -> ([Expert; EXPERTS], Vec<u32>) {
+    let mut experts = Expert::fit_all(index, voting);
+    let posteriors = verdict::last_round(index, voting, &mut experts);
+    (experts, posteriors)
 }
 
 /// Picks the label of each item: by posterior, then by votes, then the smallest label.

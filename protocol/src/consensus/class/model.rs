@@ -1,8 +1,8 @@
-//! Three small label models ("experts") fitted by expectation maximisation, and the blend of their posteriors.
+//! Three small label models ("experts") fitted by expectation maximisation.
 //!
 //! What for: no single model is best on every crowd. Confusion matrices win where labelers have systematic habits, a single skill per
 //! labeler wins where votes are few, and an estimated class prior helps on skewed data but misleads when the crowd is biased. Three
-//! experts with fixed parameters, averaged, stay close to the best of the three on every real set measured.
+//! experts with fixed parameters, joined in `verdict`, stay close to the best of the three on every real set measured.
 //!
 //! | expert | labeler | class weights |
 //! |---|---|---|
@@ -15,24 +15,35 @@
 //! one-skill model with the crowd's typical mistakes.
 //!
 //! ```text
-//! start: vote shares -> [ maximise: counts, then log-likelihood tables -> expect: posteriors ] until still or ROUNDS_MAX -> blend
+//! vote shares -> counts -> [ counts -> tables -> posteriors, item by item -> counts ] x ROUNDS
 //! ```
+//!
+//! Posteriors are never stored: a round reads the tables and adds each item's posterior to the next counts, so a run needs little more
+//! memory than its votes. The number of rounds is small and fixed. On real crowds more rounds do not label better: they let the model
+//! confirm itself. Crowds of more than [`SAMPLE_VOTES`] votes spend all but the last [`FULL_ROUNDS`] rounds on every n-th item.
 //!
 //! What it does not do: it does not read votes of a collusion cluster as independent (weights come from outside), and judges no labeler.
 //! Invariants: gold rows stay one-hot; from the first round on every row sums to one exactly; a log is below 2^22 in size and an item has
 //! at most 2^20 votes, so sums of logs stay below 2^43 and nothing wraps.
 
 use super::counts::Counts;
-use super::votes::Index;
+use super::votes::{Index, MAX_CLASSES};
 use super::voting::Voting;
 use crate::consensus::fixed::{self, ONE, log2, normalise};
 
-/// Most rounds of one expert, in rounds.
-pub(super) const ROUNDS_MAX: u32 = 24;
-/// A fit is still when posterior rows moved by no more than this on average, in Q16 steps.
-pub(super) const STILL_Q16: u64 = 64;
-/// Experts in the blend, in experts.
+/// Rounds of each expert, in rounds.
+pub(super) const ROUNDS: u32 = 6;
+/// Rounds at the end that read all items, in rounds; the others read a sample of large crowds.
+pub(super) const FULL_ROUNDS: u32 = 2;
+/// Votes that the rounds before those read at most, give or take uneven items, in votes.
+pub(super) const SAMPLE_VOTES: u64 = 1 << 18;
+/// A labeler with this many votes is judged without taking each vote out of their own counts: it would change them by less than the
+/// crowd's noise, in votes.
+pub(super) const STEADY_VOTES: u64 = 256;
+/// Experts, in experts.
 pub(super) const EXPERTS: usize = 3;
+/// Room for one entry per class.
+pub(super) const ROOM: usize = MAX_CLASSES as usize;
 
 /// How one expert describes labelers and classes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +54,7 @@ pub(super) struct Shape {
     pub class_prior: bool,
 }
 
-/// The blend, in order; part of the algorithm id.
+/// The experts, in order; part of the algorithm id.
 pub(super) const SHAPES: [Shape; EXPERTS] = [
     Shape {
         matrix: true,
@@ -59,37 +70,85 @@ pub(super) const SHAPES: [Shape; EXPERTS] = [
     },
 ];
 
+/// Every how many items the early rounds read one.
+pub(super) fn stride(votes: usize) -> usize {
+    (votes as u64).div_ceil(SAMPLE_VOTES).max(1) as usize
+}
+
 /// One fitted expert.
 pub(super) struct Expert {
     shape: Shape,
     classes: usize,
-    /// Posteriors, Q16, `classes` per item.
-    pub posterior: Vec<u32>,
-    /// Posteriors of items as seen without one cluster, `classes` per extra row; all zero where nobody else voted.
-    without: Vec<u32>,
-    /// Log2 of the class weights, Q16.
-    class_log: Vec<i64>,
+    /// Log2 of the class weights, Q16; zero when equal.
+    pub class_log: Vec<i64>,
     /// Matrix: log2 P(label of the column | class), Q16, `classes` per column.
-    column_log: Vec<i32>,
+    pub column_log: Vec<i32>,
     /// One skill: log2 of the odds of a right answer over one given wrong answer, Q16, per labeler.
-    gain: Vec<i64>,
-    /// Counts gathered from the final posteriors.
+    pub gain: Vec<i64>,
+    /// Counts gathered from the posteriors of the last round.
     counts: Counts,
-    /// Items per class in the final posteriors with one pseudo-item each, Q16.
+    /// Items per class in the posteriors of the last round with one pseudo-item each, Q16.
     class_mass: Vec<u64>,
     /// Rounds used.
     pub rounds: u32,
 }
 
+/// What one expert knows about one item: a posterior, and the posteriors that leave one cluster out.
+pub(super) struct View<const R: usize> {
+    logs: [i64; R],
+    /// Posterior, Q16.
+    pub row: [u32; R],
+    /// `classes` per cluster that voted, in the order of [`Voting::rows_of_item`]; zero where nobody else voted.
+    without: Vec<u32>,
+}
+
+impl<const R: usize> View<R> {
+    pub fn new() -> Self {
+        Self {
+            logs: [0; R],
+            row: [0; R],
+            without: Vec::new(),
+        }
+    }
+
+    /// The posterior that a vote learns from.
+    fn lesson(&self, voting: &Voting, item: usize, vote: usize, classes: usize) -> &[u32] {
+        match voting.row_of_vote(vote) {
+            None => &self.row[..classes],
+            Some(row) => {
+                let first = (row - voting.rows_of_item(item).start) * classes;
+                &self.without[first..first + classes]
+            }
+        }
+    }
+}
+
+/// Calls a function whose generic arguments are the number of classes where that is small, or else zero, and room for as many: loops
+/// over classes unroll.
+macro_rules! by_classes {
+    ($classes:expr, $call:ident ( $($argument:expr),* )) => {
+        match $classes {
+            2 => $call::<2, 2>($($argument),*),
+            3 => $call::<3, 3>($($argument),*),
+            4 => $call::<4, 4>($($argument),*),
+            5 => $call::<5, 5>($($argument),*),
+            _ => $call::<0, { $crate::consensus::class::model::ROOM }>($($argument),*),
+        }
+    };
+}
+pub(super) use by_classes;
+
 impl Expert {
-    /// Fits one expert to the votes.
-    pub fn fit(index: &Index, voting: &Voting, shape: Shape) -> Self {
+    /// Fits all experts up to the counts of the round before the last; [`Expert::learn`] in the last round completes them.
+    pub fn fit_all(index: &Index, voting: &Voting) -> [Self; EXPERTS] {
+        SHAPES.map(|shape| Self::fit(index, voting, shape))
+    }
+
+    fn fit(index: &Index, voting: &Voting, shape: Shape) -> Self {
         let classes = index.classes;
         let mut expert = Self {
             shape,
             classes,
-            posterior: vec![0; index.items * classes],
-            without: vec![0; voting.row_count() * classes],
             class_log: vec![0; classes],
             column_log: if shape.matrix {
                 vec![0; index.column_label.len() * classes]
@@ -105,168 +164,200 @@ impl Expert {
             class_mass: vec![0; classes],
             rounds: 0,
         };
-        expert.start(index, voting);
-        loop {
-            expert.count(index, voting);
-            if expert.rounds == ROUNDS_MAX {
-                break;
-            }
-            expert.rounds += 1;
-            if shape.matrix {
-                expert.counts.column_logs(index, &mut expert.column_log);
+        let sparse = stride(index.vote_labeler.len());
+        by_classes!(classes, pass(&mut expert, index, voting, sparse));
+        while expert.rounds + 1 < ROUNDS {
+            expert.make_tables(index);
+            let stride = if expert.rounds + FULL_ROUNDS > ROUNDS {
+                1
             } else {
-                expert.counts.gains(&mut expert.gain);
-            }
-            if shape.class_prior {
-                expert.class_weights();
-            }
-            if expert.expect(index, voting) <= STILL_Q16 * index.items as u64 {
-                expert.count(index, voting);
-                break;
-            }
+                sparse
+            };
+            by_classes!(classes, pass(&mut expert, index, voting, stride));
         }
+        expert.make_tables(index);
+        expert.clear();
         expert
     }
 
-    /// Starts from vote shares: no assumption about anybody.
-    fn start(&mut self, index: &Index, voting: &Voting) {
-        let classes = self.classes;
-        let mut share = vec![0u64; classes];
-        for item in 0..index.items {
-            let votes = index.votes_of_item(item);
-            let out = &mut self.posterior[item * classes..(item + 1) * classes];
-            shares(index, voting, votes.clone(), None, &mut share, out);
-            if let Some(label) = index.gold[item] {
-                one_hot(out, label);
-            }
-            for row in voting.rows_of_item(item) {
-                let out = &mut self.without[row * classes..(row + 1) * classes];
-                if let Some(label) = index.gold[item] {
-                    one_hot(out, label);
-                } else {
-                    shares(
-                        index,
-                        voting,
-                        votes.clone(),
-                        Some(voting.cluster_of_row(row)),
-                        &mut share,
-                        out,
-                    );
-                }
-            }
-        }
-    }
-
-    /// Gathers labeler counts and class masses from the current posteriors; each class gets one pseudo-item.
-    fn count(&mut self, index: &Index, voting: &Voting) {
-        self.counts
-            .collect(index, voting, &self.posterior, &self.without);
+    fn clear(&mut self) {
+        self.counts.clear();
         self.class_mass.fill(u64::from(ONE));
-        for row in self.posterior.chunks_exact(self.classes) {
-            for (sum, &q) in self.class_mass.iter_mut().zip(row) {
-                *sum += u64::from(q);
+    }
+
+    /// Turns counts into the tables of the next round.
+    fn make_tables(&mut self, index: &Index) {
+        self.finish(index);
+        self.rounds += 1;
+        if self.shape.matrix {
+            self.counts.column_logs(index, &mut self.column_log);
+        } else {
+            self.counts.gains(&mut self.gain);
+        }
+        if self.shape.class_prior {
+            let total = log2(self.class_mass.iter().sum());
+            for (slot, &mass) in self.class_log.iter_mut().zip(&self.class_mass) {
+                *slot = log2(mass) - total;
             }
         }
     }
 
-    /// Class weights from the class masses.
-    fn class_weights(&mut self) {
-        let total = log2(self.class_mass.iter().sum());
-        for (slot, &mass) in self.class_log.iter_mut().zip(&self.class_mass) {
-            *slot = log2(mass) - total;
-        }
+    /// Derives what follows from the counts once all items have been learnt from.
+    pub fn finish(&mut self, index: &Index) {
+        self.counts.finish(index);
     }
 
-    /// Recomputes all posteriors; returns the sum of all movements, in Q16 steps.
-    fn expect(&mut self, index: &Index, voting: &Voting) -> u64 {
-        let classes = self.classes;
-        let mut logs = vec![0i64; classes];
-        let mut scratch = vec![0i64; classes];
-        let mut fresh = vec![0u32; classes];
-        let mut moved = 0u64;
-        for item in 0..index.items {
-            if index.gold[item].is_some() {
-                continue;
-            }
-            logs.copy_from_slice(&self.class_log);
-            for vote in index.votes_of_item(item) {
-                self.add_vote(index, voting, vote, 1, &mut logs);
-            }
-            for row in voting.rows_of_item(item) {
-                let others = self.subtract(
-                    index,
-                    voting,
-                    item,
-                    voting.cluster_of_row(row),
-                    &logs,
-                    &mut scratch,
-                );
-                let out = &mut self.without[row * classes..(row + 1) * classes];
-                if others {
-                    normalise(&mut scratch, out)
-                } else {
-                    out.fill(0)
-                }
-            }
-            normalise(&mut logs, &mut fresh);
-            for (old, &new) in self.posterior[item * classes..(item + 1) * classes]
-                .iter_mut()
-                .zip(&fresh)
-            {
-                moved += u64::from(old.abs_diff(new));
-                *old = new;
-            }
-        }
-        moved
-    }
-
-    /// Puts `logs` without the votes of one cluster into `out`; says whether anybody else voted.
-    fn subtract(
+    /// Looks at one item with the current tables, or before the first round through its vote shares.
+    #[inline(always)]
+    pub fn look<const K: usize, const R: usize>(
         &self,
         index: &Index,
         voting: &Voting,
         item: usize,
-        own: u32,
-        logs: &[i64],
-        out: &mut [i64],
-    ) -> bool {
-        out.copy_from_slice(logs);
-        let mut others = false;
-        for vote in index.votes_of_item(item) {
-            if voting.cluster_of(index.vote_labeler[vote]) == Some(own) {
-                self.add_vote(index, voting, vote, -1, out);
-            } else {
-                others = true;
-            }
+        view: &mut View<R>,
+    ) {
+        let classes = if K == 0 { self.classes } else { K };
+        if !voting.rows_of_item(item).is_empty() {
+            self.look_at_clusters(index, voting, item, view);
+        } else if let Some(label) = index.gold[item] {
+            one_hot(&mut view.row[..classes], label);
+        } else if self.rounds == 0 {
+            let votes = index.votes_of_item(item);
+            let share = &mut view.logs[..classes];
+            shares(index, voting, votes, None, share, &mut view.row[..classes]);
+        } else {
+            let logs = &mut view.logs[..classes];
+            self.add_votes::<K>(index, voting, item, logs);
+            normalise(logs, &mut view.row[..classes]);
         }
-        others
     }
 
-    /// Adds (`sign` 1) or removes (`sign` -1) the weighted evidence of one vote.
-    #[inline]
-    fn add_vote(&self, index: &Index, voting: &Voting, vote: usize, sign: i64, logs: &mut [i64]) {
-        let weight = i64::from(voting.weight[vote]) * sign;
-        if self.shape.matrix {
-            let first = index.vote_column[vote] as usize * self.classes;
-            let column = &self.column_log[first..first + self.classes];
-            if weight == i64::from(ONE) {
+    /// Sum of the class weights and the evidence of all votes of an item, in `logs`.
+    #[inline(always)]
+    pub fn add_votes<const K: usize>(
+        &self,
+        index: &Index,
+        voting: &Voting,
+        item: usize,
+        logs: &mut [i64],
+    ) {
+        let classes = if K == 0 { self.classes } else { K };
+        logs.copy_from_slice(&self.class_log[..classes]);
+        let votes = index.votes_of_item(item);
+        if !voting.rows_of_item(item).is_empty() {
+            for vote in votes {
+                self.add_vote(index, voting, vote, 1, logs);
+            }
+        } else if self.shape.matrix {
+            for &column in &index.vote_column[votes] {
+                let first = column as usize * classes;
+                let column = &self.column_log[first..first + classes];
                 for (sum, &value) in logs.iter_mut().zip(column) {
                     *sum = sum.wrapping_add(i64::from(value)); // below 2^43, see the header: the check would only cost speed
                 }
-            } else {
-                for (sum, &value) in logs.iter_mut().zip(column) {
-                    // Truncation towards zero is odd, so removing a vote undoes adding it exactly.
-                    *sum += i64::from(value) * weight / i64::from(ONE);
+            }
+        } else {
+            for (&labeler, &label) in index.vote_labeler[votes.clone()]
+                .iter()
+                .zip(&index.vote_label[votes])
+            {
+                let sum = &mut logs[usize::from(label)];
+                *sum = sum.wrapping_add(self.gain[labeler as usize]);
+            }
+        }
+    }
+
+    /// [`Expert::look`] at an item with members of clusters among its voters.
+    #[cold]
+    fn look_at_clusters<const R: usize>(
+        &self,
+        index: &Index,
+        voting: &Voting,
+        item: usize,
+        view: &mut View<R>,
+    ) {
+        let classes = self.classes;
+        let votes = index.votes_of_item(item);
+        let rows = voting.rows_of_item(item);
+        let mut scratch = vec![0i64; classes];
+        view.without.clear();
+        view.without.resize(rows.len() * classes, 0);
+        if let Some(label) = index.gold[item] {
+            one_hot(&mut view.row[..classes], label);
+            for out in view.without.chunks_exact_mut(classes) {
+                one_hot(out, label);
+            }
+            return;
+        }
+        if self.rounds > 0 {
+            self.add_votes::<0>(index, voting, item, &mut view.logs[..classes]);
+        }
+        for (row, out) in rows.zip(view.without.chunks_exact_mut(classes)) {
+            let own = voting.cluster_of_row(row);
+            let rest = &mut scratch[..];
+            if self.rounds == 0 {
+                shares(index, voting, votes.clone(), Some(own), rest, out);
+                continue;
+            }
+            rest.copy_from_slice(&view.logs[..classes]);
+            let mut others = false;
+            for vote in votes.clone() {
+                if voting.cluster_of(index.vote_labeler[vote]) == Some(own) {
+                    self.add_vote(index, voting, vote, -1, rest);
+                } else {
+                    others = true;
                 }
+            }
+            if others {
+                normalise(rest, out);
+            }
+        }
+        let logs = &mut view.logs[..classes];
+        if self.rounds == 0 {
+            shares(index, voting, votes, None, logs, &mut view.row[..classes]);
+        } else {
+            normalise(logs, &mut view.row[..classes]);
+        }
+    }
+
+    /// Adds (`sign` 1) or removes (`sign` -1) the weighted evidence of one vote.
+    fn add_vote(&self, index: &Index, voting: &Voting, vote: usize, sign: i64, logs: &mut [i64]) {
+        let weight = i64::from(voting.weight(vote)) * sign;
+        // Truncation towards zero is odd, so removing a vote undoes adding it exactly.
+        if self.shape.matrix {
+            let first = index.vote_column[vote] as usize * self.classes;
+            let column = &self.column_log[first..first + self.classes];
+            for (sum, &value) in logs.iter_mut().zip(column) {
+                *sum += i64::from(value) * weight / i64::from(ONE);
             }
         } else {
             let gain = self.gain[index.vote_labeler[vote] as usize];
-            let evidence = if weight == i64::from(ONE) {
-                gain
-            } else {
-                gain * weight / i64::from(ONE)
-            };
-            logs[usize::from(index.vote_label[vote])] += evidence;
+            logs[usize::from(index.vote_label[vote])] += gain * weight / i64::from(ONE);
+        }
+    }
+
+    /// Adds what `view` says about one item to the counts.
+    #[inline(always)]
+    pub fn learn<const K: usize, const R: usize>(
+        &mut self,
+        index: &Index,
+        voting: &Voting,
+        item: usize,
+        view: &View<R>,
+    ) {
+        let classes = if K == 0 { self.classes } else { K };
+        let row = &view.row[..classes];
+        for (sum, &q) in self.class_mass.iter_mut().zip(row) {
+            *sum = sum.wrapping_add(u64::from(q)); // at most 2^24 items of at most 2^16
+        }
+        if voting.rows_of_item(item).is_empty() {
+            self.counts
+                .learn::<K>(index, index.votes_of_item(item), row);
+        } else {
+            for vote in index.votes_of_item(item) {
+                let lesson = view.lesson(voting, item, vote, classes);
+                self.counts.learn::<0>(index, vote..vote + 1, lesson);
+            }
         }
     }
 
@@ -274,7 +365,7 @@ impl Expert {
     /// `classes` entries per vote in `evidence`; the class weights without this item go to `prior`.
     ///
     /// Taking the item out of the counts matters when votes are few: otherwise a vote would pull the posterior of its item, the
-    /// posterior would credit those who agree, and their credit would confirm the vote.
+    /// posterior would credit those who agree, and their credit would confirm the vote. Labelers with [`STEADY_VOTES`] votes keep it.
     pub fn evidence_of_item(
         &self,
         index: &Index,
@@ -283,34 +374,87 @@ impl Expert {
         prior: &mut [i64],
         evidence: &mut Vec<i64>,
     ) {
-        let classes = self.classes;
-        let row = &self.posterior[item * classes..(item + 1) * classes];
-        if self.shape.class_prior {
-            for ((slot, &mass), &q) in prior.iter_mut().zip(&self.class_mass).zip(row) {
-                *slot = log2(mass - u64::from(q));
-            }
-        } else {
-            prior.fill(0);
-        }
-        evidence.clear();
-        for vote in index.votes_of_item(item) {
-            let lesson = voting.lesson(vote, row, &self.without, classes);
-            let first = evidence.len();
-            evidence.resize(first + classes, 0);
-            self.counts
-                .evidence(index, vote, lesson, &mut evidence[first..]);
-            let weight = i64::from(voting.weight[vote]);
-            if weight != i64::from(ONE) {
-                evidence[first..]
-                    .iter_mut()
-                    .for_each(|value| *value = *value * weight / i64::from(ONE));
-            }
-        }
+        by_classes!(
+            self.classes,
+            evidence_of_item(self, index, voting, item, prior, evidence)
+        );
     }
 
     /// P(label of the column | class) in Q16, for a matrix expert.
     pub fn column_probability(&self, column: usize, class: usize) -> u32 {
         (fixed::exp2_q30(i64::from(self.column_log[column * self.classes + class])) >> 14) as u32
+    }
+}
+
+/// Looks at every `stride`-th item and learns from it: one round.
+fn pass<const K: usize, const R: usize>(
+    expert: &mut Expert,
+    index: &Index,
+    voting: &Voting,
+    stride: usize,
+) {
+    let mut view = View::<R>::new();
+    expert.clear();
+    for item in (0..index.items).step_by(stride) {
+        expert.look::<K, R>(index, voting, item, &mut view);
+        expert.learn::<K, R>(index, voting, item, &view);
+    }
+}
+
+/// See [`Expert::evidence_of_item`].
+fn evidence_of_item<const K: usize, const R: usize>(
+    expert: &Expert,
+    index: &Index,
+    voting: &Voting,
+    item: usize,
+    prior: &mut [i64],
+    evidence: &mut Vec<i64>,
+) {
+    let classes = if K == 0 { expert.classes } else { K };
+    let votes = index.votes_of_item(item);
+    evidence.clear();
+    evidence.resize(votes.len() * classes, 0);
+    let mut view: Option<View<R>> = None;
+    for (vote, out) in votes.zip(evidence.chunks_exact_mut(classes)) {
+        let labeler = index.vote_labeler[vote] as usize;
+        if index.votes_of_labeler(labeler).len() as u64 >= STEADY_VOTES {
+            if expert.shape.matrix {
+                let first = index.vote_column[vote] as usize * classes;
+                for (slot, &value) in out
+                    .iter_mut()
+                    .zip(&expert.column_log[first..first + classes])
+                {
+                    *slot = i64::from(value);
+                }
+            } else {
+                out[usize::from(index.vote_label[vote])] = expert.gain[labeler];
+            }
+        } else {
+            let view = view.get_or_insert_with(|| {
+                let mut view = View::new();
+                expert.look::<K, R>(index, voting, item, &mut view);
+                view
+            });
+            let lesson = view.lesson(voting, item, vote, classes);
+            expert.counts.evidence(index, vote, lesson, out);
+        }
+        let weight = i64::from(voting.weight(vote));
+        if weight != i64::from(ONE) {
+            out.iter_mut()
+                .for_each(|value| *value = *value * weight / i64::from(ONE));
+        }
+    }
+    if !expert.shape.class_prior {
+        prior.fill(0);
+        return;
+    }
+    match &view {
+        None => prior.copy_from_slice(&expert.class_log),
+        Some(view) => {
+            for ((slot, &mass), &own) in prior.iter_mut().zip(&expert.class_mass).zip(&view.row) {
+                *slot = log2(mass - u64::from(own));
+            }
+        }
     }
 }
 
@@ -325,7 +469,7 @@ fn shares(
     voting: &Voting,
     votes: std::ops::Range<usize>,
     leave_out: Option<u32>,
-    share: &mut [u64],
+    share: &mut [i64],
     out: &mut [u32],
 ) {
     share.fill(0);
@@ -334,31 +478,15 @@ fn shares(
         if leave_out.is_some() && voting.cluster_of(index.vote_labeler[vote]) == leave_out {
             continue;
         }
-        share[usize::from(index.vote_label[vote])] += u64::from(voting.weight[vote]);
-        total += u64::from(voting.weight[vote]);
+        let weight = i64::from(voting.weight(vote));
+        share[usize::from(index.vote_label[vote])] += weight;
+        total += weight;
     }
     if total == 0 && leave_out.is_none() {
         share.fill(1);
-        total = share.len() as u64;
+        total = share.len() as i64;
     }
     for (slot, &part) in out.iter_mut().zip(share.iter()) {
-        *slot = fixed::ratio(part, total);
-    }
-}
-
-/// The average of the experts' rows, Q16, summing to one exactly: the remainder of the division goes to the largest entry.
-pub(super) fn blend(rows: [&[u32]; EXPERTS], out: &mut [u32]) {
-    let mut left = ONE;
-    let mut best = 0;
-    for class in 0..out.len() {
-        let sum: u32 = rows.iter().map(|row| row[class]).sum();
-        out[class] = sum / EXPERTS as u32;
-        left = left.saturating_sub(out[class]);
-        if out[class] > out[best] {
-            best = class;
-        }
-    }
-    if let Some(slot) = out.get_mut(best) {
-        *slot += left;
+        *slot = fixed::ratio(part.unsigned_abs(), total.unsigned_abs());
     }
 }

@@ -23,6 +23,10 @@ pub const MAX_LABELERS: u64 = 1 << 20;
 /// each, in cells.
 pub const MAX_CELLS: u64 = 1 << 25;
 
+/// Bits of a label, and the rest of a packed vote: a labeler below 2^20.
+const LABEL_BITS: u32 = 8;
+const LABEL_MASK: u16 = (1 << LABEL_BITS) - 1;
+
 /// One vote: `labeler` gave class `label` to `item`; all three are indices that start at zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Vote {
@@ -99,35 +103,37 @@ impl Index {
         let labelers = input.labelers as usize;
         let classes = usize::from(input.classes);
 
-        let mut order: Vec<(u64, u32)> = Vec::with_capacity(input.votes.len());
-        for (index, vote) in input.votes.iter().enumerate() {
-            order.push((
-                (u64::from(vote.item) << 32) | u64::from(vote.labeler),
-                index as u32,
-            ));
+        let count = input.votes.len();
+        let item_start = offsets(input.votes.iter().map(|vote| vote.item), items);
+        // Labeler and label in one number: a counting sort by item, then each item's few votes by labeler.
+        let mut next = item_start.clone();
+        let mut packed = vec![0u32; count];
+        for vote in input.votes {
+            let slot = &mut next[vote.item as usize];
+            packed[*slot as usize] = (vote.labeler << LABEL_BITS) | u32::from(vote.label);
+            *slot += 1;
         }
-        order.sort_unstable();
-        if let Some(pair) = order.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-            return Err(ConsensusError::DuplicateVote {
-                first: pair[0].1 as usize,
-                second: pair[1].1 as usize,
-                item: (pair[0].0 >> 32) as u32,
-                labeler: pair[0].0 as u32,
-            });
+        drop(next);
+        let mut vote_item = vec![0u32; count];
+        for item in 0..items {
+            let range = item_start[item] as usize..item_start[item + 1] as usize;
+            vote_item[range.clone()].fill(item as u32);
+            let votes = &mut packed[range];
+            votes.sort_unstable();
+            if let Some(pair) = votes
+                .windows(2)
+                .find(|pair| pair[0] >> LABEL_BITS == pair[1] >> LABEL_BITS)
+            {
+                return Err(duplicate(input.votes, item as u32, pair[0] >> LABEL_BITS));
+            }
         }
-
-        let count = order.len();
-        let mut vote_item = Vec::with_capacity(count);
-        let mut vote_labeler = Vec::with_capacity(count);
-        let mut vote_label = Vec::with_capacity(count);
-        for &(key, index) in &order {
-            vote_item.push((key >> 32) as u32);
-            vote_labeler.push(key as u32);
-            vote_label.push(input.votes[index as usize].label);
-        }
-        drop(order);
-        let item_start = offsets(&vote_item, items);
-        let labeler_start = offsets(&vote_labeler, labelers);
+        let vote_label = packed
+            .iter()
+            .map(|&vote| vote as u16 & LABEL_MASK)
+            .collect();
+        packed.iter_mut().for_each(|vote| *vote >>= LABEL_BITS);
+        let vote_labeler = packed;
+        let labeler_start = offsets(vote_labeler.iter().copied(), labelers);
         let mut next = labeler_start.clone();
         let mut by_labeler = vec![0u32; count];
         for (vote, &labeler) in vote_labeler.iter().enumerate() {
@@ -135,6 +141,7 @@ impl Index {
             by_labeler[*slot as usize] = vote as u32;
             *slot += 1;
         }
+        drop(next);
 
         let mut gold = vec![None; items];
         for (&item, &label) in input.gold {
@@ -162,27 +169,27 @@ impl Index {
 
     /// Gives every (labeler, label) pair in use a number.
     fn number_columns(&mut self) -> Result<(), ConsensusError> {
-        let mut column_of = vec![u32::MAX; self.classes];
-        for labeler in 0..self.labelers {
-            let first = self.column_label.len();
-            self.column_start.push(first as u32);
-            let range =
-                self.labeler_start[labeler] as usize..self.labeler_start[labeler + 1] as usize;
-            for &vote in &self.by_labeler[range.clone()] {
-                column_of[usize::from(self.vote_label[vote as usize])] = 0;
+        // At most MAX_CELLS entries; zero marks a pair that is not in use.
+        let mut column_of = vec![0u32; self.labelers * self.classes];
+        let cell = |labeler: u32, label: u16| labeler as usize * self.classes + usize::from(label);
+        for (&labeler, &label) in self.vote_labeler.iter().zip(&self.vote_label) {
+            column_of[cell(labeler, label)] = 1;
+        }
+        for (labeler, row) in column_of.chunks_exact_mut(self.classes).enumerate() {
+            self.column_start.push(self.column_label.len() as u32);
+            for (label, slot) in row.iter_mut().enumerate().filter(|(_, slot)| **slot > 0) {
+                *slot = self.column_label.len() as u32;
+                self.column_label.push(label as u16);
+                self.column_labeler.push(labeler as u32);
             }
-            for (label, slot) in column_of.iter_mut().enumerate() {
-                if *slot != u32::MAX {
-                    *slot = self.column_label.len() as u32;
-                    self.column_label.push(label as u16);
-                    self.column_labeler.push(labeler as u32);
-                }
-            }
-            for &vote in &self.by_labeler[range] {
-                self.vote_column[vote as usize] =
-                    column_of[usize::from(self.vote_label[vote as usize])];
-            }
-            column_of.fill(u32::MAX);
+        }
+        for ((slot, &labeler), &label) in self
+            .vote_column
+            .iter_mut()
+            .zip(&self.vote_labeler)
+            .zip(&self.vote_label)
+        {
+            *slot = column_of[cell(labeler, label)];
         }
         self.column_start.push(self.column_label.len() as u32);
         let cells = self.column_label.len() as u64 * self.classes as u64;
@@ -197,26 +204,45 @@ impl Index {
     }
 
     /// Vote numbers of one item.
+    #[inline]
     pub fn votes_of_item(&self, item: usize) -> std::ops::Range<usize> {
         self.item_start[item] as usize..self.item_start[item + 1] as usize
     }
 
     /// Columns of one labeler, by label.
+    #[inline]
     pub fn columns_of_labeler(&self, labeler: usize) -> std::ops::Range<usize> {
         self.column_start[labeler] as usize..self.column_start[labeler + 1] as usize
     }
 
     /// Vote numbers of one labeler, by item.
+    #[inline]
     pub fn votes_of_labeler(&self, labeler: usize) -> &[u32] {
         &self.by_labeler
             [self.labeler_start[labeler] as usize..self.labeler_start[labeler + 1] as usize]
     }
 }
 
+/// The error that names the first two votes of a labeler for an item.
+fn duplicate(votes: &[Vote], item: u32, labeler: u32) -> ConsensusError {
+    let mut entries = votes
+        .iter()
+        .enumerate()
+        .filter(|(_, vote)| vote.item == item && vote.labeler == labeler)
+        .map(|(index, _)| index);
+    let first = entries.next().unwrap_or_default();
+    ConsensusError::DuplicateVote {
+        first,
+        second: entries.next().unwrap_or_default(),
+        item,
+        labeler,
+    }
+}
+
 /// Counting-sort offsets: entry `r` is the number of keys below `r`.
-fn offsets(keys: &[u32], rows: usize) -> Vec<u32> {
+fn offsets(keys: impl Iterator<Item = u32>, rows: usize) -> Vec<u32> {
     let mut start = vec![0u32; rows + 1];
-    for &key in keys {
+    for key in keys {
         start[key as usize + 1] += 1;
     }
     for row in 0..rows {

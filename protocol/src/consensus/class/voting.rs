@@ -13,9 +13,9 @@ const OWN: u32 = u32::MAX;
 
 /// How much each vote counts and which posterior it may learn from, given the collusion clusters.
 pub(super) struct Voting {
-    /// Weight of each vote, Q16.
-    pub weight: Vec<u32>,
-    /// Row of `rows` that a clustered vote learns from; [`OWN`] for all others.
+    /// Weight of each vote, Q16; empty when there are no clusters.
+    weight: Vec<u32>,
+    /// Row of `rows` that a clustered vote learns from; [`OWN`] for all others. Empty when there are no clusters.
     row_of_vote: Vec<u32>,
     /// (item, cluster) of each extra row.
     rows: Vec<(u32, u32)>,
@@ -29,7 +29,7 @@ impl Voting {
     /// Every labeler is on their own: all weights are one.
     pub fn independent(index: &Index) -> Self {
         Self {
-            weight: vec![ONE; index.vote_item.len()],
+            weight: Vec::new(),
             row_of_vote: Vec::new(),
             rows: Vec::new(),
             row_start: Vec::new(),
@@ -85,23 +85,18 @@ impl Voting {
         self.cluster[labeler as usize]
     }
 
-    /// The posterior that a vote learns from: its item's own, or the one without its cluster.
-    pub fn lesson<'a>(
-        &self,
-        vote: usize,
-        own: &'a [u32],
-        without: &'a [u32],
-        classes: usize,
-    ) -> &'a [u32] {
-        match self.row_of_vote.get(vote) {
-            None | Some(&OWN) => own,
-            Some(&row) => &without[row as usize * classes..(row as usize + 1) * classes],
-        }
+    /// Weight of a vote, Q16.
+    #[inline]
+    pub fn weight(&self, vote: usize) -> u32 {
+        self.weight.get(vote).copied().unwrap_or(ONE)
     }
 
-    /// Extra rows in all.
-    pub fn row_count(&self) -> usize {
-        self.rows.len()
+    /// The extra row that a vote learns from; `None` for the posterior of its item.
+    pub fn row_of_vote(&self, vote: usize) -> Option<usize> {
+        self.row_of_vote
+            .get(vote)
+            .filter(|&&row| row != OWN)
+            .map(|&row| row as usize)
     }
 
     /// The cluster that an extra row leaves out.
@@ -110,6 +105,7 @@ impl Voting {
     }
 
     /// Extra rows of one item, one per cluster that voted for it.
+    #[inline]
     pub fn rows_of_item(&self, item: usize) -> std::ops::Range<usize> {
         if self.row_start.is_empty() {
             0..0

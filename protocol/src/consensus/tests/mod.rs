@@ -9,6 +9,6 @@ use super::algorithm_id;
 fn the_algorithm_id_changes_only_on_purpose() {
     assert_eq!(
         hex::encode(algorithm_id()),
-        "0f376c2c516af6d771b6d43516a54a98762afea1fbadc15bd449fc833f78a3a0"
+        "eae77612998b82c617043c1728671f51b45b6a047ad1de9473aa35782ba48c9c"
     );
 }

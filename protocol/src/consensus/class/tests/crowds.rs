@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use crate::consensus::fixed::{ONE, normalise};
 
-use super::super::model::blend;
+use super::super::verdict::blend;
 use super::{Crowd, Habit, Plan, Rng, mixed_habits};
 
 #[test]

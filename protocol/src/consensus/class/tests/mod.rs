@@ -1,10 +1,16 @@
 //! Tests of consensus scoring: seeded integer crowds, an independent reference, and real crowds where they are available.
 
+mod attacks;
 mod crowds;
+mod detection;
+mod fraud;
 mod input;
+mod pay;
 mod real_sets;
 mod reference;
+mod rings;
 mod skill;
+mod sprt;
 
 use std::collections::BTreeMap;
 

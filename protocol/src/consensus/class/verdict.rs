@@ -1,0 +1,311 @@
+//! From three experts to one calibrated posterior per item, and the table that anybody can repeat it from.
+//!
+//! The joint posterior of an item is the **median** of the experts' posteriors, class by class, scaled to one: a single expert that went
+//! astray (an estimated class prior that swallowed a class, or equal weights on a very skewed task) moves neither label nor confidence.
+//!
+//! **Calibration.** The experts take the votes of an item for independent once its class is known. They are not: an item that
+//! misleads one labeler misleads the next, so `n` votes carry the evidence of fewer. With a correlation `r` between votes on an item the
+//! design effect of survey sampling says how many: `n / (1 + (n - 1) r)`. All logs of an item are therefore scaled by
+//! `1 / (1 + (n - 1) r)` before they become probabilities, with `r` = [`CORRELATION_STEP`] per class beyond the first, up to
+//! [`CORRELATION_STEPS_MAX`] steps: with two classes the wrong answer is one and its frequency is known, with more classes an item has
+//! a look-alike of its own which no matrix per class can know. Last, one item in [`LAPSE`] counts as beyond the crowd's knowledge: that
+//! share of the posterior is spread evenly.
+//!
+//! The correlation is a constant. It cannot be read from the votes alone: where most voters share an error, the votes look like a
+//! confident crowd. The held-out likelihood of votes and the excess agreement of pairs of votes were both tried on real crowds and do not
+//! separate the overconfident ones.
+//!
+//! What it does not do: no fitting; gold is clamped by the caller.
+//! Invariants: [`item_from_table`] gives the bits of the result; every row sums to one exactly.
+
+use super::model::{EXPERTS, Expert, ROOM, View, by_classes};
+use super::votes::Index;
+use super::voting::Voting;
+use crate::consensus::fixed::{ONE, normalise};
+
+/// Correlation of the votes on an item per class beyond the first: one in this many.
+pub(super) const CORRELATION_STEP: u64 = 5;
+/// Most such steps.
+pub(super) const CORRELATION_STEPS_MAX: u64 = 3;
+/// One in this many items is taken to be beyond the crowd's knowledge, in items.
+pub(super) const LAPSE: u32 = 500;
+
+/// Everything that turns the votes of one item into its posteriors: one entry per labeler, and the class weights.
+///
+/// Logarithms are base 2 in Q16. Numbers are canonical: equal votes of a task give equal tables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClassTable {
+    classes: usize,
+    /// Per matrix expert: log of the class weights.
+    class_log: [Vec<i64>; 2],
+    /// Per matrix expert: log P(label | class), `classes` entries per column.
+    column_log: [Vec<i32>; 2],
+    /// Log odds of a right answer over one given wrong answer, per labeler.
+    gain: Vec<i64>,
+    /// First column of each labeler, and the end.
+    column_start: Vec<u32>,
+    /// Label of each column, ascending within a labeler.
+    column_label: Vec<u16>,
+    /// Collusion cluster of each labeler.
+    cluster: Vec<Option<u32>>,
+}
+
+impl ClassTable {
+    /// Takes the tables out of fitted experts.
+    pub(super) fn new(index: Index, voting: &Voting, experts: [Expert; EXPERTS]) -> Self {
+        let [first, second, third] = experts;
+        Self {
+            classes: index.classes,
+            class_log: [first.class_log, second.class_log],
+            column_log: [first.column_log, second.column_log],
+            gain: third.gain,
+            cluster: (0..index.labelers as u32)
+                .map(|labeler| voting.cluster_of(labeler))
+                .collect(),
+            column_start: index.column_start,
+            column_label: index.column_label,
+        }
+    }
+
+    /// Classes of the task.
+    #[must_use]
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// Labelers of the task.
+    #[must_use]
+    pub fn labelers(&self) -> usize {
+        self.gain.len()
+    }
+
+    /// The entry of one labeler in canonical bytes: cluster plus one (zero for none), gain, then per used label the label and the logs
+    /// of both matrices; little endian. `None` for a labeler out of range.
+    #[must_use]
+    pub fn labeler_bytes(&self, labeler: u32) -> Option<Vec<u8>> {
+        let gain = *self.gain.get(labeler as usize)?;
+        let mut bytes = Vec::new();
+        let cluster = self.cluster[labeler as usize].map_or(0, |cluster| u64::from(cluster) + 1);
+        bytes.extend_from_slice(&cluster.to_le_bytes());
+        bytes.extend_from_slice(&gain.to_le_bytes());
+        for column in self.columns(labeler) {
+            bytes.extend_from_slice(&self.column_label[column].to_le_bytes());
+            for logs in &self.column_log {
+                for log in &logs[column * self.classes..(column + 1) * self.classes] {
+                    bytes.extend_from_slice(&log.to_le_bytes());
+                }
+            }
+        }
+        Some(bytes)
+    }
+
+    /// BLAKE3 over the class weights, then over the hash of each labeler's entry.
+    #[must_use]
+    pub fn hash(&self) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new();
+        for log in self.class_log.iter().flatten() {
+            hasher.update(&log.to_le_bytes());
+        }
+        for labeler in 0..self.gain.len() as u32 {
+            if let Some(bytes) = self.labeler_bytes(labeler) {
+                hasher.update(blake3::hash(&bytes).as_bytes());
+            }
+        }
+        *hasher.finalize().as_bytes()
+    }
+
+    fn columns(&self, labeler: u32) -> std::ops::Range<usize> {
+        self.column_start[labeler as usize] as usize
+            ..self.column_start[labeler as usize + 1] as usize
+    }
+}
+
+/// Posteriors (Q16, one per class, summing to 65,536) of an item with these (labeler, label) votes, in any order.
+///
+/// Equals [`posteriors_of`](super::ClassResult::posteriors_of) for every item that is not gold, so a dispute about one item needs its votes and the table
+/// only. `None` when a vote names a labeler out of range, or a label that the labeler never used: the table does not belong to it.
+#[must_use]
+pub fn item_from_table(table: &ClassTable, votes: &[(u32, u16)]) -> Option<Vec<u32>> {
+    let classes = table.classes;
+    let mut logs: [Vec<i64>; EXPERTS] = [
+        table.class_log[0].clone(),
+        table.class_log[1].clone(),
+        vec![0; classes],
+    ];
+    let mut weights = 0u64;
+    for &(labeler, label) in votes {
+        let gain = *table.gain.get(labeler as usize)?;
+        let columns = table.columns(labeler);
+        let column = columns.start
+            + table.column_label[columns.clone()]
+                .binary_search(&label)
+                .ok()?;
+        let members = match table.cluster[labeler as usize] {
+            None => 1,
+            own => votes
+                .iter()
+                .filter(|other| table.cluster.get(other.0 as usize) == Some(&own))
+                .count(),
+        };
+        let weight = ONE / members as u32;
+        weights += u64::from(weight);
+        let weighted = |value: i64| value * i64::from(weight) / i64::from(ONE);
+        for (sums, source) in logs.iter_mut().zip(&table.column_log) {
+            let source = &source[column * classes..(column + 1) * classes];
+            for (sum, &value) in sums.iter_mut().zip(source) {
+                *sum += weighted(i64::from(value));
+            }
+        }
+        logs[EXPERTS - 1][usize::from(label)] += weighted(gain);
+    }
+    let mut out = vec![0; classes];
+    let [first, second, third] = &mut logs;
+    let mut rows = [[0; ROOM]; EXPERTS];
+    calibrated([first, second, third], weights, &mut rows, &mut out);
+    Some(out)
+}
+
+/// The joint posterior from the experts' log posteriors and the sum of the voters' weights (Q16); `logs` and `rows` are scratch space.
+#[inline(always)]
+fn calibrated<const R: usize>(
+    logs: [&mut [i64]; EXPERTS],
+    weights: u64,
+    rows: &mut [[u32; R]; EXPERTS],
+    out: &mut [u32],
+) {
+    let classes = out.len();
+    let steps = (classes as u64 - 1).min(CORRELATION_STEPS_MAX);
+    let one = u64::from(ONE);
+    let effect = CORRELATION_STEP * one + weights.saturating_sub(one) * steps;
+    // The weights are below 2^36. The scale is Q32 and at most one; scaled differences of logs are cut where exp2 is long zero.
+    let scale = ((CORRELATION_STEP * one) << 32) / effect;
+    for (logs, row) in logs.into_iter().zip(rows.iter_mut()) {
+        let top = logs.iter().copied().max().unwrap_or(0);
+        for value in logs.iter_mut() {
+            let below = top.wrapping_sub(*value).unsigned_abs();
+            *value = -(((u128::from(below) * u128::from(scale)) >> 32).min(1 << 40) as i64);
+        }
+        normalise(logs, &mut row[..classes]);
+    }
+    let [a, b, c] = rows;
+    blend([&a[..classes], &b[..classes], &c[..classes]], out);
+    let even = ONE / (LAPSE * classes as u32);
+    let (mut left, mut best) = (ONE, 0);
+    for class in 0..classes {
+        out[class] = out[class] - out[class] / LAPSE + even;
+        left = left.wrapping_sub(out[class]);
+        if out[class] > out[best] {
+            best = class;
+        }
+    }
+    // The rounding misses by less than one step per class in either direction; the largest of at most 256 entries is at least 256.
+    out[best] = out[best].wrapping_add(left);
+}
+
+/// The median of the experts' rows, class by class, Q16, scaled to sum to one exactly: the remainder goes to the largest entry.
+#[inline(always)]
+pub(super) fn blend(rows: [&[u32]; EXPERTS], out: &mut [u32]) {
+    let [a, b, c] = rows;
+    let mut sum = 0u64;
+    for (((slot, &a), &b), &c) in out.iter_mut().zip(a).zip(b).zip(c) {
+        // One step each, so that the sum is never zero.
+        *slot = a.min(b).max(a.max(b).min(c)) + 1;
+        sum += u64::from(*slot);
+    }
+    // No entry exceeds the sum, so no product exceeds 2^47.
+    let factor = (1u64 << 47).checked_div(sum).unwrap_or(0);
+    let (mut left, mut best) = (ONE, 0);
+    for class in 0..out.len() {
+        out[class] = ((u64::from(out[class]) * factor) >> 31) as u32;
+        left = left.saturating_sub(out[class]);
+        if out[class] > out[best] {
+            best = class;
+        }
+    }
+    if let Some(slot) = out.get_mut(best) {
+        *slot += left;
+    }
+}
+
+/// The last round of the experts, and what they say together: one row of sharp posteriors per item.
+pub(super) fn last_round(
+    index: &Index,
+    voting: &Voting,
+    experts: &mut [Expert; EXPERTS],
+) -> Vec<u32> {
+    let mut sharp = vec![0; index.items * index.classes];
+    by_classes!(
+        index.classes,
+        last_round_of(index, voting, experts, &mut sharp)
+    );
+    for expert in experts {
+        expert.finish(index);
+    }
+    sharp
+}
+
+fn last_round_of<const K: usize, const R: usize>(
+    index: &Index,
+    voting: &Voting,
+    experts: &mut [Expert; EXPERTS],
+    sharp: &mut [u32],
+) {
+    let classes = if K == 0 { index.classes } else { K };
+    let mut views = [View::<R>::new(), View::new(), View::new()];
+    for (item, out) in sharp.chunks_exact_mut(classes).enumerate() {
+        for (expert, view) in experts.iter_mut().zip(&mut views) {
+            expert.look::<K, R>(index, voting, item, view);
+            expert.learn::<K, R>(index, voting, item, view);
+        }
+        let [a, b, c] = &views;
+        blend(
+            [&a.row[..classes], &b.row[..classes], &c.row[..classes]],
+            &mut out[..classes],
+        );
+    }
+}
+
+/// Replaces sharp posteriors by calibrated ones; gold rows stay one-hot.
+pub(super) fn calibrate(
+    index: &Index,
+    voting: &Voting,
+    experts: &[Expert; EXPERTS],
+    rows: &mut [u32],
+) {
+    by_classes!(index.classes, calibrate_of(index, voting, experts, rows));
+}
+
+fn calibrate_of<const K: usize, const R: usize>(
+    index: &Index,
+    voting: &Voting,
+    experts: &[Expert; EXPERTS],
+    posteriors: &mut [u32],
+) {
+    let classes = if K == 0 { index.classes } else { K };
+    let mut logs = [[0i64; R]; EXPERTS];
+    let mut rows = [[0u32; R]; EXPERTS];
+    for (item, out) in posteriors.chunks_exact_mut(classes).enumerate() {
+        let out = &mut out[..classes];
+        if let Some(label) = index.gold[item] {
+            out.fill(0);
+            out[usize::from(label)] = ONE;
+            continue;
+        }
+        for (expert, logs) in experts.iter().zip(&mut logs) {
+            expert.add_votes::<K>(index, voting, item, &mut logs[..classes]);
+        }
+        let votes = index.votes_of_item(item);
+        let weights = if voting.rows_of_item(item).is_empty() {
+            votes.len() as u64 * u64::from(ONE)
+        } else {
+            votes.map(|vote| u64::from(voting.weight(vote))).sum()
+        };
+        let [a, b, c] = &mut logs;
+        calibrated(
+            [&mut a[..classes], &mut b[..classes], &mut c[..classes]],
+            weights,
+            &mut rows,
+            out,
+        );
+    }
+}
