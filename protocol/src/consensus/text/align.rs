@@ -238,7 +238,6 @@ impl<'a> Median<'a> {
         let (m, count) = (text.len(), self.words.len());
         let mut now = 0;
         let mut deleted = vec![0u64; m];
-        // Sums for words of no answer's liking, and what each word saves against them.
         let mut replaced = vec![0u64; m * count];
         let mut inserted = vec![0u64; (m + 1) * count];
         let mut row = vec![0u64; count];
@@ -250,18 +249,14 @@ impl<'a> Median<'a> {
             for place in 0..=m {
                 let before = &front[place * width..(place + 1) * width];
                 let mut fill = |after: &[u64], sums: &mut [u64]| {
-                    let alone = before.iter().zip(after).map(|(f, b)| f + WORD + b).min();
-                    row.fill(alone.unwrap_or(0));
+                    // A word that no answer has here costs one word, alone or in place of another.
+                    let beside = before.iter().zip(after).map(|(f, b)| f + WORD + b);
+                    let instead = before.iter().zip(&after[1..]).map(|(f, b)| f + WORD + b);
+                    row.fill(beside.chain(instead).min().unwrap_or(0));
                     for (j, &word) in other.iter().enumerate() {
                         let joined = before[j] + after[j + 1];
                         for &(kin, cost) in &self.kin[word] {
                             row[kin] = row[kin].min(joined + cost);
-                        }
-                        // A stranger in place of this word.
-                        let stranger = joined + WORD;
-                        if stranger < alone.unwrap_or(0) {
-                            row.iter_mut()
-                                .for_each(|slot| *slot = (*slot).min(stranger));
                         }
                     }
                     for (sum, value) in sums.iter_mut().zip(&row) {
@@ -305,8 +300,8 @@ impl<'a> Median<'a> {
         let width = n + 1;
         let mut costs = vec![WORD; m * n];
         for (i, &word) in text.iter().enumerate() {
-            for (j, &seen) in other.iter().enumerate() {
-                costs[i * n + j] = self.cost(word, seen);
+            for (slot, &seen) in costs[i * n..(i + 1) * n].iter_mut().zip(other) {
+                *slot = self.cost(word, seen);
             }
         }
         let mut front = vec![0u64; (m + 1) * width];
