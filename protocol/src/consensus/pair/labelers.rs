@@ -24,7 +24,7 @@ use crate::consensus::fixed::{FRACTION_BITS, ONE};
 /// Folds for cross-fitting.
 pub(super) const FOLDS: usize = 5;
 /// Expectation steps per fold, from zero.
-pub(super) const ROUNDS: u32 = 3;
+pub(super) const ROUNDS: u32 = 2;
 /// Newton steps over all scores after each of them.
 pub(super) const SWEEPS: u32 = 8;
 /// Comparisons of no skill that are added to everybody's record, in comparisons.

@@ -9,7 +9,7 @@ use crate::consensus::error::ConsensusError;
 use crate::consensus::fixed::{self, FRACTION_BITS, ONE};
 
 /// Rounds of reliability against scores.
-pub(super) const ROUNDS: u32 = 15;
+pub(super) const ROUNDS: u32 = 25;
 /// Newton steps over all scores per round.
 pub(super) const SWEEPS: u32 = 4;
 /// Precision of the normal prior of a score, per squared natural log-odds, Q16: a standard deviation of about four.
@@ -239,13 +239,13 @@ impl Fit {
         probabilities(index, &self.table.score, self.table.advantage, &mut p);
         let mut sums = vec![(0u64, 0u64); index.labelers];
         for entry in &index.entries {
-            // A tie says nothing about truthfulness.
-            if entry.share != 0 && entry.share != ONE {
-                continue;
-            }
             let reliability = self.table.reliability[entry.labeler as usize];
-            let left = left_won(p[entry.cell as usize], reliability, entry.share);
-            let truthful = if entry.share == ONE { left } else { ONE - left };
+            // A tie says nothing about truthfulness.
+            let truthful = match entry.share {
+                ONE => left_won(p[entry.cell as usize], reliability, ONE),
+                0 => ONE - left_won(p[entry.cell as usize], reliability, 0),
+                _ => continue,
+            };
             let (right, all) = &mut sums[entry.labeler as usize];
             *right += (u64::from(entry.weight) * u64::from(truthful)) >> FRACTION_BITS;
             *all += u64::from(entry.weight);

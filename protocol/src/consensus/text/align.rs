@@ -51,11 +51,10 @@ pub(super) struct Network {
 impl Network {
     /// Cost of reading `word` at `slot`: the share of the weight that says otherwise.
     fn cost(&self, slot: &Slot, word: Option<u32>) -> u64 {
-        let own = slot
-            .iter()
-            .find(|entry| entry.0 == word)
-            .map_or(0, |entry| entry.1);
-        (self.weight - own) * WORD / self.weight.max(1)
+        match slot.binary_search_by_key(&word, |entry| entry.0) {
+            Ok(place) => (self.weight - slot[place].1) * WORD / self.weight,
+            Err(_) => WORD,
+        }
     }
 
     /// Aligns a text and adds its votes. Among equal alignments a match comes before a skipped slot, and that before a new one.
@@ -204,14 +203,15 @@ impl<'a> Median<'a> {
         })
     }
 
-    fn cost(&self, a: usize, b: usize) -> u64 {
-        if a == b {
-            return 0;
+    /// Cost of replacing `word` by each word of `other`.
+    fn costs(&self, word: usize, other: &[usize], out: &mut [u64]) {
+        let kin = &self.kin[word];
+        for (slot, &seen) in out.iter_mut().zip(other) {
+            *slot = kin
+                .iter()
+                .find(|entry| entry.0 == seen)
+                .map_or(WORD, |entry| entry.1);
         }
-        self.kin[a]
-            .iter()
-            .find(|entry| entry.0 == b)
-            .map_or(WORD, |entry| entry.1)
     }
 
     /// Walks from `start` (words of the answers) to a text that no single change brings closer to the weighted answers.
@@ -238,45 +238,43 @@ impl<'a> Median<'a> {
         let (m, count) = (text.len(), self.words.len());
         let mut now = 0;
         let mut deleted = vec![0u64; m];
-        // Sums for words of no answer's liking, and what each word saves against them.
-        let mut replaced = vec![0u64; m * count];
-        let mut inserted = vec![0u64; (m + 1) * count];
+        // What a word that no answer has would cost at each place, and what each word saves against that.
+        let mut strange = [vec![0u64; m + 1], vec![0u64; m]];
+        let mut saved = [vec![0u64; (m + 1) * count], vec![0u64; m * count]];
         let mut row = vec![0u64; count];
+        let mut touched = Vec::new();
         for (other, &weight) in self.texts.iter().zip(self.weights) {
-            let n = other.len();
-            let width = n + 1;
+            let width = other.len() + 1;
             let (front, back) = self.tables(text, other);
             now += weight * back[0];
             for place in 0..=m {
                 let before = &front[place * width..(place + 1) * width];
-                let mut fill = |after: &[u64], sums: &mut [u64]| {
-                    let alone = before.iter().zip(after).map(|(f, b)| f + WORD + b).min();
-                    row.fill(alone.unwrap_or(0));
-                    for (j, &word) in other.iter().enumerate() {
-                        let joined = before[j] + after[j + 1];
+                // Insertion before the place, then replacement of what stands there.
+                for kind in 0..2.min(1 + m - place) {
+                    let after = &back[(place + kind) * width..(place + kind + 1) * width];
+                    let gap = least_sum(before, after);
+                    if kind == 1 {
+                        deleted[place] += weight * gap;
+                    }
+                    let base = WORD + gap.min(least_sum(before, &after[1..]));
+                    strange[kind][place] += weight * base;
+                    for ((&word, f), b) in other.iter().zip(before).zip(&after[1..]) {
+                        let joined = f + b;
+                        if joined >= base {
+                            continue;
+                        }
                         for &(kin, cost) in &self.kin[word] {
-                            row[kin] = row[kin].min(joined + cost);
-                        }
-                        // A stranger in place of this word.
-                        let stranger = joined + WORD;
-                        if stranger < alone.unwrap_or(0) {
-                            row.iter_mut()
-                                .for_each(|slot| *slot = (*slot).min(stranger));
+                            let saving = base.saturating_sub(joined + cost);
+                            if row[kin] == 0 && saving > 0 {
+                                touched.push(kin);
+                            }
+                            row[kin] = row[kin].max(saving);
                         }
                     }
-                    for (sum, value) in sums.iter_mut().zip(&row) {
-                        *sum += weight * value;
+                    for kin in touched.drain(..) {
+                        saved[kind][place * count + kin] += weight * row[kin];
+                        row[kin] = 0;
                     }
-                };
-                fill(
-                    &back[place * width..(place + 1) * width],
-                    &mut inserted[place * count..(place + 1) * count],
-                );
-                if place < m {
-                    let after = &back[(place + 1) * width..(place + 2) * width];
-                    fill(after, &mut replaced[place * count..(place + 1) * count]);
-                    let gone = before.iter().zip(after).map(|(f, b)| f + b).min();
-                    deleted[place] += weight * gone.unwrap_or(0);
                 }
             }
         }
@@ -286,14 +284,20 @@ impl<'a> Median<'a> {
                 best = (cost, Some(Change::Delete(place)));
             }
         }
-        for (cell, &cost) in replaced.iter().enumerate() {
-            if cost < best.0 {
-                best = (cost, Some(Change::Replace(cell / count, cell % count)));
-            }
-        }
-        for (cell, &cost) in inserted.iter().enumerate() {
-            if cost < best.0 {
-                best = (cost, Some(Change::Insert(cell / count, cell % count)));
+        for kind in [1, 0] {
+            let [insertions, replacements] = &saved;
+            let saved = if kind == 1 { replacements } else { insertions };
+            for (cell, &saving) in saved.iter().enumerate() {
+                let (place, word) = (cell / count, cell % count);
+                let cost = strange[kind][place] - saving;
+                if cost < best.0 {
+                    let change = if kind == 1 {
+                        Change::Replace(place, word)
+                    } else {
+                        Change::Insert(place, word)
+                    };
+                    best = (cost, Some(change));
+                }
             }
         }
         best.1
@@ -301,49 +305,45 @@ impl<'a> Median<'a> {
 
     /// Distances of all beginnings, and of all ends, of two texts.
     fn tables(&self, text: &[usize], other: &[usize]) -> (Vec<u64>, Vec<u64>) {
-        let (m, n) = (text.len(), other.len());
-        let width = n + 1;
-        let mut costs = vec![WORD; m * n];
-        for (i, &word) in text.iter().enumerate() {
-            for (j, &seen) in other.iter().enumerate() {
-                costs[i * n + j] = self.cost(word, seen);
-            }
-        }
-        let mut front = vec![0u64; (m + 1) * width];
+        let (m, width) = (text.len(), other.len() + 1);
+        let mut front = Vec::with_capacity((m + 1) * width);
+        front.extend((0..width as u64).map(|j| j * WORD));
         let mut back = vec![0u64; (m + 1) * width];
-        for i in 0..=m {
-            for j in 0..=n {
-                let mut least = if i == 0 && j == 0 { 0 } else { u64::MAX };
-                if i > 0 {
-                    least = least.min(front[(i - 1) * width + j] + WORD);
-                }
-                if j > 0 {
-                    least = least.min(front[i * width + j - 1] + WORD);
-                }
-                if i > 0 && j > 0 {
-                    let cost = costs[(i - 1) * n + j - 1];
-                    least = least.min(front[(i - 1) * width + j - 1] + cost);
-                }
-                front[i * width + j] = least;
+        for (j, slot) in back[m * width..].iter_mut().rev().enumerate() {
+            *slot = j as u64 * WORD;
+        }
+        let mut costs = vec![WORD; other.len()];
+        for (i, &word) in text.iter().enumerate() {
+            self.costs(word, other, &mut costs);
+            let mut left = front[i * width] + WORD;
+            front.push(left);
+            for (j, cost) in costs.iter().enumerate() {
+                let above = i * width + j;
+                left = (front[above] + cost).min(left.min(front[above + 1]) + WORD);
+                front.push(left);
             }
         }
-        for i in (0..=m).rev() {
-            for j in (0..=n).rev() {
-                let mut least = if i == m && j == n { 0 } else { u64::MAX };
-                if i < m {
-                    least = least.min(back[(i + 1) * width + j] + WORD);
-                }
-                if j < n {
-                    least = least.min(back[i * width + j + 1] + WORD);
-                }
-                if i < m && j < n {
-                    least = least.min(back[(i + 1) * width + j + 1] + costs[i * n + j]);
-                }
-                back[i * width + j] = least;
+        for (i, &word) in text.iter().enumerate().rev() {
+            self.costs(word, other, &mut costs);
+            let (upper, lower) = back[i * width..(i + 2) * width].split_at_mut(width);
+            let mut right = lower[width - 1] + WORD;
+            upper[width - 1] = right;
+            for (j, cost) in costs.iter().enumerate().rev() {
+                right = (lower[j + 1] + cost).min(right.min(lower[j]) + WORD);
+                upper[j] = right;
             }
         }
         (front, back)
     }
+}
+
+/// The least sum of two entries in the same place, over the shorter of both.
+fn least_sum(a: &[u64], b: &[u64]) -> u64 {
+    let mut least = u64::MAX;
+    for (x, y) in a.iter().zip(b) {
+        least = least.min(x + y);
+    }
+    least
 }
 
 /// One change of a text: place and word.

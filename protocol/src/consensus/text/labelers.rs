@@ -244,13 +244,18 @@ pub(super) fn skills(index: &Index<'_>, distances: &Distances, table: &TextTable
                     let next = used.partition_point(|&used| used <= item) % used.len();
                     used[next]
                 };
-                let (Some(near), Some(far)) = (
-                    from_item(index, table, labeler, vote, item),
-                    from_item(index, table, labeler, vote, other),
-                ) else {
+                let gold = index.gold.contains_key(&(item as u32));
+                let near = if gold {
+                    from_item(index, table, labeler, vote, item)
+                } else {
+                    let own = vote - index.votes(item).start;
+                    mean_from_others(index, distances, table, item, own, None)
+                        .map(|mean| mean as i64)
+                };
+                let (Some(near), Some(far)) = (near, from_item(index, table, labeler, vote, other))
+                else {
                     continue;
                 };
-                let gold = index.gold.contains_key(&(item as u32));
                 let least = if gold {
                     0
                 } else {

@@ -141,3 +141,423 @@ fn real_texts_have_fewer_word_errors_than_with_plain_rover() {
         assert!(ours <= most, "{name}: {ours}");
     }
 }
+
+/// A made-up crowd: sentences of words `w0`, `w1`..., answers that lose, replace or add words with a labeler's own error rate.
+struct Crowd {
+    truth: Vec<Vec<String>>,
+    answers: Vec<(u32, u32, String)>,
+}
+
+/// How a made-up labeler answers.
+#[derive(Clone, Copy)]
+enum Habit {
+    /// Errs in each word with this probability in per cent.
+    Errs(u64),
+    /// Always the same words.
+    Constant,
+    /// Words that have nothing to do with the item.
+    Random,
+    /// The faulty text of one source that several share, whose words are wrong with this probability in per cent.
+    Source(u64),
+}
+
+impl Crowd {
+    fn draw(items: u32, per_item: u64, habits: &[Habit], rng: &mut Rng) -> Self {
+        let mut crowd = Self {
+            truth: Vec::new(),
+            answers: Vec::new(),
+        };
+        let word = |rng: &mut Rng| format!("w{}", rng.below(400));
+        let erring = |truth: &[String], percent: u64, rng: &mut Rng| {
+            let mut text: Vec<String> = Vec::new();
+            for own in truth {
+                if rng.below(100) >= percent {
+                    text.push(own.clone());
+                    continue;
+                }
+                match rng.below(3) {
+                    0 => {}
+                    1 => text.push(word(rng)),
+                    _ => text.extend([own.clone(), word(rng)]),
+                }
+            }
+            text.join(" ")
+        };
+        for item in 0..items {
+            let truth: Vec<String> = (0..6 + rng.below(7)).map(|_| word(rng)).collect();
+            let source: Vec<(u64, String)> = habits
+                .iter()
+                .filter_map(|habit| match habit {
+                    Habit::Source(percent) => Some(*percent),
+                    _ => None,
+                })
+                .take(1)
+                .map(|percent| (percent, erring(&truth, percent, rng)))
+                .collect();
+            let mut free: Vec<u32> = (0..habits.len() as u32).collect();
+            for _ in 0..per_item {
+                let labeler = free.swap_remove(rng.below(free.len() as u64) as usize);
+                let text = match habits[labeler as usize] {
+                    Habit::Errs(percent) => erring(&truth, percent, rng),
+                    Habit::Constant => "w1 w2 w3 w4 w5 w6 w7 w8".to_owned(),
+                    Habit::Random => (0..8).map(|_| word(rng)).collect::<Vec<_>>().join(" "),
+                    Habit::Source(_) => source[0].1.clone(),
+                };
+                crowd.answers.push((item, labeler, text));
+            }
+            crowd.truth.push(truth);
+        }
+        crowd
+    }
+
+    fn votes(&self) -> Vec<TextVote<'_>> {
+        self.answers
+            .iter()
+            .map(|(item, labeler, text)| TextVote {
+                item: *item,
+                labeler: *labeler,
+                text,
+            })
+            .collect()
+    }
+
+    fn errors(&self, text: impl Fn(usize) -> String) -> usize {
+        let all = self.truth.iter().enumerate();
+        all.map(|(item, truth)| word_errors(&truth.join(" "), &text(item)))
+            .sum::<usize>()
+            / self.truth.len()
+    }
+}
+
+#[test]
+fn distances_and_matches_agree_with_a_plain_table() {
+    let mut rng = Rng(1);
+    for _ in 0..5_000 {
+        let mut draw = || -> Vec<u32> { (0..rng.below(9)).map(|_| rng.below(4) as u32).collect() };
+        let (a, b) = (draw(), draw());
+        assert_eq!(
+            align::distance(&a, &b) as usize,
+            edits(&a, &b),
+            "{a:?} {b:?}"
+        );
+        let found = align::matches(&a, &b);
+        let positions: Vec<usize> = found.iter().flatten().copied().collect();
+        assert!(positions.is_sorted_by(|x, y| x < y));
+        for (word, position) in a.iter().zip(&found) {
+            assert!(position.is_none_or(|position| b[position] == *word));
+        }
+        assert!(a != b || positions.len() == a.len());
+    }
+}
+
+#[test]
+fn the_walk_ends_where_no_single_change_helps() {
+    let mut rng = Rng(2);
+    // Words without common letters, so that all replacements cost the same.
+    let dictionary: Vec<String> = ["a", "b", "c", "d"].map(str::to_owned).to_vec();
+    for _ in 0..1_000 {
+        let texts: Vec<Vec<u32>> = (0..1 + rng.below(5))
+            .map(|_| (0..rng.below(6)).map(|_| rng.below(4) as u32).collect())
+            .collect();
+        let weights: Vec<u64> = texts.iter().map(|_| 1 + rng.below(5)).collect();
+        let views: Vec<&[u32]> = texts.iter().map(|text| &text[..]).collect();
+        let risk = |text: &[u32]| -> u64 {
+            views
+                .iter()
+                .zip(&weights)
+                .map(|(other, weight)| edits(text, other) as u64 * weight)
+                .sum()
+        };
+        let start = views[0];
+        let end = Median::new(&views, &weights, &dictionary, 8)
+            .unwrap()
+            .walk(start);
+        let least = risk(&end);
+        assert!(least <= risk(start));
+        for place in 0..=end.len() {
+            for word in 0..4 {
+                let mut longer = end.clone();
+                longer.insert(place, word);
+                assert!(risk(&longer) >= least);
+                if place < end.len() {
+                    let mut other = end.clone();
+                    other[place] = word;
+                    assert!(risk(&other) >= least);
+                    other.remove(place);
+                    assert!(risk(&other) >= least);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_crowd_is_better_than_its_best_answer_and_weights_help_against_spammers() {
+    let mut habits = vec![Habit::Errs(10); 4];
+    habits.extend([Habit::Errs(30); 6]);
+    habits.extend([Habit::Constant, Habit::Random]);
+    let (mut ours, mut centre, mut skills) = (0, 0, [0i64; 12]);
+    let seeds = 12;
+    for seed in 0..seeds {
+        let crowd = Crowd::draw(120, 6, &habits, &mut Rng(100 + seed));
+        let result = infer_list(120, 12, &crowd.votes());
+        ours += crowd.errors(|item| result.items[item].text.clone().unwrap());
+        // The answer closest to the others, all weighing the same.
+        centre += crowd.errors(|item| {
+            let texts: Vec<Vec<&str>> = crowd
+                .answers
+                .iter()
+                .filter(|answer| answer.0 as usize == item)
+                .map(|answer| answer.2.split_whitespace().collect())
+                .collect();
+            let best = texts
+                .iter()
+                .min_by_key(|a| texts.iter().map(|b| edits(a, b)).sum::<usize>());
+            best.unwrap().join(" ")
+        });
+        for (sum, labeler) in skills.iter_mut().zip(&result.labelers) {
+            *sum += labeler.skill_ppm / seeds as i64;
+        }
+    }
+    println!(
+        "word errors of 10,000: ours {}, central answer {}",
+        ours / 12,
+        centre / 12
+    );
+    println!("mean skills {skills:?}");
+    assert!(ours * 2 < centre, "{ours} {centre}");
+    assert!(skills[..4].iter().all(|&skill| skill > 800_000));
+    assert!(
+        skills[4..10]
+            .iter()
+            .all(|&skill| (400_000..900_000).contains(&skill))
+    );
+    assert!(skills[10].abs() < 20_000 && skills[11].abs() < 20_000);
+}
+
+#[test]
+fn labelers_who_copy_one_source_are_found_and_share_their_votes() {
+    let mut habits = vec![Habit::Errs(25); 9];
+    habits.extend([Habit::Source(35); 3]);
+    let crowd = Crowd::draw(150, 7, &habits, &mut Rng(7));
+    let result = infer_list(150, 12, &crowd.votes());
+    let pairs: Vec<(u32, u32)> = result
+        .table
+        .shared
+        .iter()
+        .map(|pair| (pair.0, pair.1))
+        .collect();
+    assert_eq!(pairs, [(9, 10), (9, 11), (10, 11)]);
+    // Nobody is taken for a copier because two are right.
+    let honest = Crowd::draw(150, 7, &habits[..9], &mut Rng(8));
+    let result = infer_list(150, 9, &honest.votes());
+    assert!(result.table.shared.is_empty(), "{:?}", result.table.shared);
+}
+
+#[test]
+fn the_order_of_the_votes_changes_nothing_and_one_item_can_be_recomputed() {
+    let habits = [
+        Habit::Errs(20),
+        Habit::Errs(30),
+        Habit::Errs(40),
+        Habit::Source(30),
+        Habit::Source(30),
+        Habit::Random,
+    ];
+    for seed in 0..20 {
+        let mut rng = Rng(300 + seed);
+        let crowd = Crowd::draw(25, 4, &habits, &mut rng);
+        let mut votes = crowd.votes();
+        let gold: BTreeMap<u32, &str> = BTreeMap::from([(3, "w1, W2 w3."), (9, "")]);
+        let infer = |votes: &[TextVote<'_>]| {
+            infer_text(&TextInput {
+                items: 25,
+                labelers: 6,
+                votes,
+                gold: &gold,
+            })
+            .unwrap()
+        };
+        let result = infer(&votes);
+        assert_eq!(result.items[3].text.as_deref(), Some("w1, W2 w3."));
+        for i in (1..votes.len()).rev() {
+            votes.swap(i, rng.below(i as u64 + 1) as usize);
+        }
+        assert_eq!(infer(&votes), result);
+        for (item, expected) in result.items.iter().enumerate() {
+            let own: Vec<(u32, &str)> = votes
+                .iter()
+                .filter(|vote| vote.item as usize == item)
+                .map(|vote| (vote.labeler, vote.text))
+                .collect();
+            let again = text_from_table(&result.table, &own, gold.get(&(item as u32)).copied());
+            assert_eq!(again.as_ref(), Ok(expected));
+        }
+    }
+}
+
+#[test]
+fn spelling_follows_the_votes_and_case_and_punctuation_do_not_split_them() {
+    let list = [
+        "Hello, World",
+        "hello world!",
+        "hello  there world",
+        "HELLO big world!",
+    ];
+    let votes: Vec<TextVote<'_>> = list
+        .iter()
+        .zip(0..)
+        .map(|(&text, labeler)| TextVote {
+            item: 0,
+            labeler,
+            text,
+        })
+        .collect();
+    let result = infer_list(1, 4, &votes);
+    assert_eq!(result.items[0].text.as_deref(), Some("hello world!"));
+    assert_eq!(result.items[0].votes, 4);
+}
+
+#[test]
+fn few_and_empty_answers_are_merged_without_surprise() {
+    assert!(infer_list(0, 0, &[]).items.is_empty());
+    let votes = [
+        TextVote {
+            item: 1,
+            labeler: 0,
+            text: "only one",
+        },
+        TextVote {
+            item: 2,
+            labeler: 0,
+            text: "",
+        },
+        TextVote {
+            item: 2,
+            labeler: 1,
+            text: " \n",
+        },
+        TextVote {
+            item: 3,
+            labeler: 1,
+            text: "same",
+        },
+        TextVote {
+            item: 3,
+            labeler: 2,
+            text: "same",
+        },
+        TextVote {
+            item: 3,
+            labeler: 0,
+            text: "same",
+        },
+    ];
+    let result = infer_list(4, 3, &votes);
+    let texts: Vec<Option<&str>> = result
+        .items
+        .iter()
+        .map(|item| item.text.as_deref())
+        .collect();
+    assert_eq!(texts, [None, Some("only one"), Some(""), Some("same")]);
+    assert_eq!(result.items[0].posterior, 0);
+    assert!(result.items[1].posterior.abs_diff(ONE / 2) < ONE / 8);
+    assert!(result.items[3].posterior > result.items[1].posterior);
+    assert!(
+        result
+            .labelers
+            .iter()
+            .all(|labeler| labeler.skill_ppm.abs() <= 1_000_000)
+    );
+    let alone = infer_list(
+        1,
+        1,
+        &[TextVote {
+            item: 0,
+            labeler: 0,
+            text: "x",
+        }],
+    );
+    assert_eq!(alone.labelers[0].skill_ppm, 0);
+}
+
+#[test]
+fn wrong_input_is_refused_with_its_position() {
+    let refuse = |votes: &[TextVote<'_>]| {
+        infer_text(&TextInput {
+            items: 2,
+            labelers: 100,
+            votes,
+            gold: &NO_GOLD,
+        })
+        .unwrap_err()
+    };
+    let vote = |item, labeler, text| TextVote {
+        item,
+        labeler,
+        text,
+    };
+    assert_eq!(
+        refuse(&[vote(0, 0, "a"), vote(2, 0, "a")]),
+        ConsensusError::ItemOutOfRange {
+            index: 1,
+            item: 2,
+            items: 2
+        }
+    );
+    assert_eq!(
+        refuse(&[vote(0, 100, "a")]),
+        ConsensusError::LabelerOutOfRange {
+            index: 0,
+            labeler: 100,
+            labelers: 100
+        }
+    );
+    assert_eq!(
+        refuse(&[vote(0, 1, "a"), vote(1, 1, "a"), vote(0, 1, "b")]),
+        ConsensusError::DuplicateVote {
+            first: 0,
+            second: 2,
+            item: 0,
+            labeler: 1
+        }
+    );
+    let long = "a ".repeat(1_025);
+    assert_eq!(
+        refuse(&[vote(0, 0, "a"), vote(0, 1, &long)]),
+        ConsensusError::TextTooLong {
+            index: 1,
+            what: "words",
+            count: 1_025,
+            max: 1_024
+        }
+    );
+    let big = "a".repeat(65_537);
+    assert_eq!(
+        refuse(&[vote(0, 0, &big)]),
+        ConsensusError::TextTooLong {
+            index: 0,
+            what: "bytes",
+            count: 65_537,
+            max: 65_536
+        }
+    );
+    let many: Vec<TextVote<'_>> = (0..65).map(|labeler| vote(0, labeler, "a")).collect();
+    assert_eq!(
+        refuse(&many),
+        ConsensusError::TooMany {
+            what: "votes on one item",
+            count: 65,
+            max: 64
+        }
+    );
+    let table = infer_list(1, 2, &[vote(0, 0, "a"), vote(0, 1, "a")]).table;
+    let foreign = TextTable {
+        weight: vec![0, 5],
+        ..table
+    };
+    assert_eq!(
+        text_from_table(&foreign, &[(0, "a")], None),
+        Err(ConsensusError::ForeignTable)
+    );
+}
