@@ -110,7 +110,10 @@ impl Set {
         let right = result.items.iter().zip(&self.truth);
         let right = right.filter(|(item, truth)| truth.is_some() && item.label == **truth);
         let right = right.count();
-        (result.items.iter().map(|item| item.posterior).collect(), right)
+        (
+            result.items.iter().map(|item| item.posterior).collect(),
+            right,
+        )
     }
 
     /// (votes used, right labels) of the stopping rule.
@@ -148,7 +151,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let data = args
         .next()
         .ok_or("usage: early_stopping DATA SET...; DATA is a folder of sets")?;
-    println!("| set | target | votes used | accuracy | with all votes | equal redundancy needs | saved |");
+    println!(
+        "| set | target | votes used | accuracy | with all votes | equal redundancy needs | saved |"
+    );
     println!("|---|---|---|---|---|---|---|");
     for name in args {
         let mut set = load(&Path::new(&data).join(&name))?;

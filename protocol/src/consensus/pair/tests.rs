@@ -10,20 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::model::logistic;
 use super::*;
-
-/// SplitMix64: every test names its seed.
-struct Rng(u64);
-
-impl Rng {
-    /// Uniform below `bound` (the modulo bias is below 2^-50 for the bounds used here).
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % bound
-    }
-}
+use crate::consensus::draw::Rng;
 
 fn folder() -> Option<PathBuf> {
     let folder = match std::env::var_os("ASSAY_DATA") {

@@ -1,4 +1,4 @@
-//! Tests of text inference on published sets, where they are available.
+//! Tests of text inference: published sets where they are available, simulated crowds, a plain reference, and the edges of the input.
 
 #![allow(
     clippy::disallowed_methods,
@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::consensus::draw::Rng;
 
 static NO_GOLD: BTreeMap<u32, &str> = BTreeMap::new();
 
