@@ -5,6 +5,11 @@
 //! every item, then rounds of one more for each item whose posterior is below the target. Printed beside it: the share of the votes
 //! that equal redundancy for all items needs for the same accuracy (linear between whole redundancies).
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a program that reads files beside the core, not the core"
+)]
+
 use std::{collections::BTreeMap, fs, path::Path};
 
 use assay_protocol::consensus::{ClassInput, Vote, infer_class};
