@@ -64,6 +64,13 @@ Examples:
   assay claim --export proof.json
   assay claim --proof proof.json --rpc https://rpc.example --key-file evm.key
 ";
+const SCORE: &str = "\
+Examples:
+  assay score class labels.csv > result.csv
+  assay score class labels.csv --truth truth.csv --out scored
+  assay score class labels.csv --explain t0042
+  assay score rating ratings.tsv --scale 1:5:1 --json
+";
 const STATUS: &str = "\
 Example:
   assay status --json
@@ -132,6 +139,9 @@ pub enum Command {
     /// Collect pay, or keep the proof with which anyone can
     #[command(before_help = CLAIM)]
     Claim(ClaimArgs),
+    /// Score any file of answers: the labels, and how able every worker is. Needs no node
+    #[command(before_help = SCORE)]
+    Score(ScoreArgs),
     /// Show how the node, its account, its lanes and the chain stand
     #[command(before_help = STATUS)]
     Status,
@@ -471,6 +481,42 @@ pub struct ClaimArgs {
         requires = "proof"
     )]
     pub key_file: Option<PathBuf>,
+}
+
+/// `assay score`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The first line of a file names its columns, in any order; others are ignored:
+  task (item), worker (performer, annotator, labeler), label (text, answer), seconds (optional, class only)
+CSV or TSV, in UTF-8. The first of several answers of one worker to one task counts; otherwise the order of
+the rows changes nothing. Standard output is CSV: task,label, or item,score for pair and ranking.
+")]
+pub struct ScoreArgs {
+    /// What the answers are, and how a label is written
+    #[arg(value_enum, value_name = "KIND")]
+    pub kind: crate::score::Kind,
+    /// The answers
+    #[arg(value_name = "LABELS.csv")]
+    pub labels: PathBuf,
+    /// Known truth (columns task, label) to measure the result against; it does not influence the result. For pair and ranking also
+    /// columns item, score and optionally group; repeat for both
+    #[arg(long, value_name = "FILE", env = "ASSAY_SCORE_TRUTH")]
+    pub truth: Vec<PathBuf>,
+    /// Known labels (columns task, label) that the result takes as certain
+    #[arg(long, value_name = "FILE", env = "ASSAY_SCORE_GOLD")]
+    pub gold: Option<PathBuf>,
+    /// Show why one task has its result, instead of all results
+    #[arg(long, value_name = "TASK", env = "ASSAY_SCORE_EXPLAIN")]
+    pub explain: Option<String>,
+    /// Folder for labels with posteriors, workers with skills and flags, and groups of copies, each as CSV, JSON and Parquet
+    #[arg(long, value_name = "FOLDER", env = "ASSAY_SCORE_OUT")]
+    pub out: Option<PathBuf>,
+    /// Scale of ratings and numbers [default: from the smallest to the largest number of the file]
+    #[arg(long, value_name = "MIN:MAX:STEP", env = "ASSAY_SCORE_SCALE")]
+    pub scale: Option<String>,
+    /// Size of the items of boxes and polygons; length of the items of spans and segments [default: as far as the answers reach]
+    #[arg(long, value_name = "WIDTHxHEIGHT|LENGTH", env = "ASSAY_SCORE_FRAME")]
+    pub frame: Option<String>,
 }
 
 /// `assay key`.

@@ -18,6 +18,7 @@ mod network;
 mod picture;
 mod publish;
 mod run;
+mod score;
 mod status;
 mod task;
 mod text;
@@ -72,6 +73,10 @@ pub fn main() -> ExitCode {
         }
     };
     let json = cli.json;
+    if let Command::Score(args) = &cli.command {
+        // Pure computation on files: it needs neither threads nor a node's folder.
+        return finish(score::run(args, Printer { json }), json);
+    }
     log_to_stderr(&cli.command);
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -92,6 +97,11 @@ pub fn main() -> ExitCode {
     let result = runtime.block_on(dispatch(cli));
     // A person may still be asked for a line on a thread of its own; the process does not wait for the answer.
     runtime.shutdown_timeout(EXIT_PATIENCE);
+    finish(result, json)
+}
+
+/// Says what went wrong, if anything, and gives the exit code.
+fn finish(result: Result<(), Failure>, json: bool) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -138,6 +148,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Key(args) => status::key(&folder, args.what, printer),
         Command::Config(args) => status::config(&folder, &args.what, printer),
         Command::Version => status::version(printer),
+        Command::Score(args) => score::run(args, printer),
         // These end in order when they are told to.
         Command::Run(args) => run::run(&folder, args, printer).await,
         #[cfg(feature = "devchain")]
