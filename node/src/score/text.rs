@@ -65,7 +65,7 @@ pub(super) fn score<'a>(
             let without = text_from_table(&result.table, &others, None).ok();
             (
                 result.labelers[row.worker as usize].skill_ppm,
-                format!("weight {}", decimal(weight * 1_000 >> 16, 3)),
+                format!("weight {}", decimal((weight * 1_000) >> 16, 3)),
                 without.and_then(|item| item.text),
             )
         },
