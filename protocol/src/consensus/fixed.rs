@@ -13,8 +13,8 @@ pub const FRACTION_BITS: u32 = 16;
 const TABLE_BITS: u32 = 10;
 /// Intervals per table.
 const TABLE_LEN: usize = 1 << TABLE_BITS;
-/// Exponents below minus this many are read as this, which already gives zero, in bits.
-const EXP2_FLOOR_BITS: i64 = 40;
+/// Powers are shifted right by at most this, which leaves zero, in bits.
+const SHIFT_MAX_BITS: u64 = 63;
 
 /// `LOG2[i]` is log2(1 + i/1024) in Q30, the last entry being exactly one.
 static LOG2: [u32; TABLE_LEN + 1] = log2_table();
@@ -99,8 +99,13 @@ pub fn log2(x: u64) -> i64 {
 #[inline]
 #[must_use]
 pub fn exp2_q30(y: i64) -> u64 {
-    let y = y.clamp(-(EXP2_FLOOR_BITS << FRACTION_BITS), 0);
-    let whole = (y >> FRACTION_BITS).unsigned_abs() as u32;
+    exp2_of_negative(y.min(0))
+}
+
+/// [`exp2_q30`] of an exponent that is not positive.
+#[inline(always)]
+fn exp2_of_negative(y: i64) -> u64 {
+    let whole = (y >> FRACTION_BITS).unsigned_abs().min(SHIFT_MAX_BITS) as u32;
     let fraction = (y & i64::from(ONE - 1)) as u64;
     let index = (fraction >> (FRACTION_BITS - TABLE_BITS)) as usize;
     let weight = fraction & ((1 << (FRACTION_BITS - TABLE_BITS)) - 1);
@@ -108,7 +113,7 @@ pub fn exp2_q30(y: i64) -> u64 {
     let high = u64::from(EXP2[index + 1]);
     // Every table entry is below 2^32 and the weight below 2^6; shifts by more than 31 bits leave zero.
     low.wrapping_add(high.wrapping_sub(low).wrapping_mul(weight) >> (FRACTION_BITS - TABLE_BITS))
-        >> (whole & 63)
+        >> whole
 }
 
 /// Turns base-2 log weights (Q16) into probabilities (Q16) that sum to exactly [`ONE`].
@@ -118,17 +123,10 @@ pub fn exp2_q30(y: i64) -> u64 {
 #[inline]
 pub fn normalise(logs: &mut [i64], out: &mut [u32]) {
     let Some(&first) = logs.first() else { return };
-    let mut best = 0;
-    let mut top = first;
-    for (k, &value) in logs.iter().enumerate() {
-        if value > top {
-            top = value;
-            best = k;
-        }
-    }
+    let top = logs.iter().fold(first, |top, &value| top.max(value));
     let mut sum: u64 = 0;
     for value in logs.iter_mut() {
-        let power = exp2_q30(value.wrapping_sub(top));
+        let power = exp2_of_negative(value.wrapping_sub(top));
         *value = power as i64;
         sum = sum.wrapping_add(power); // at most 2^30 x 2^16 classes
     }
@@ -140,7 +138,12 @@ pub fn normalise(logs: &mut [i64], out: &mut [u32]) {
         *slot = share;
         left = left.wrapping_sub(share); // the shares sum to at most one
     }
-    out[best] += left;
+    // Only the largest entries are 2^30: 2 to a negative Q16 number is less. No branch and no index: both would stall short rows.
+    for (slot, &power) in out.iter_mut().zip(logs.iter()) {
+        let rest = if power == 1 << 30 { left } else { 0 };
+        *slot = slot.wrapping_add(rest); // at most one
+        left = left.wrapping_sub(rest);
+    }
 }
 
 /// `part / whole` in Q16, rounded down and clamped to [`ONE`]; zero when `whole` is zero.

@@ -177,32 +177,37 @@ impl Search<'_> {
     fn all_pairs(&mut self) {
         let index = self.index;
         let mut overlap = vec![Overlap::default(); index.labelers];
-        let mut touched: Vec<u32> = Vec::new();
+        let packed = packed(index);
+        // One entry more than partners: the last met may be written once too often.
+        let mut touched = vec![0u32; index.labelers + 1];
         for labeler in 0..index.labelers as u32 {
+            let mut met = 0;
             for &vote in index.votes_of_labeler(labeler as usize) {
-                let vote = vote as usize;
-                let range = index.votes_of_item(index.vote_item[vote] as usize);
-                let label = index.vote_label[vote];
-                let mut meet = |other: usize| {
-                    let partner = index.vote_labeler[other];
+                let own = packed[vote as usize];
+                let mut meet = |other: u32| {
+                    let partner = (other & PARTNER) >> LABEL_BITS;
                     let slot = &mut overlap[partner as usize];
-                    if slot.shared == 0 {
-                        touched.push(partner);
-                    }
+                    // No branch: whether a partner is new cannot be foreseen.
+                    touched[met] = partner;
+                    met += usize::from(slot.shared == 0);
                     slot.shared += 1;
-                    slot.agreed += u32::from(index.vote_label[other] == label);
+                    slot.agreed += u32::from((other ^ own) & LABEL == 0);
                 };
-                if range.len() <= WINDOW {
+                if own & CROWDED == 0 {
                     // Votes of an item are sorted by labeler, so every pair is met once.
-                    (vote + 1..range.end).for_each(&mut meet);
+                    let mut next = vote as usize;
+                    while packed[next] & LAST == 0 {
+                        next += 1;
+                        meet(packed[next]);
+                    }
                 } else {
-                    partners(index, vote)
+                    partners(index, vote as usize)
                         .filter(|&other| index.vote_labeler[other] > labeler)
-                        .for_each(&mut meet);
+                        .for_each(|other| meet(packed[other]));
                 }
             }
             let first = self.links.len();
-            for partner in touched.drain(..) {
+            for &partner in &touched[..met] {
                 let seen = std::mem::take(&mut overlap[partner as usize]);
                 if seen.shared >= SHARED_MIN {
                     self.tested += 1;
@@ -252,6 +257,35 @@ impl Search<'_> {
             self.suspects.push((left, right, evidence));
         }
     }
+}
+
+/// A vote in one number: its label, its labeler (below 2^20), and two marks.
+const LABEL_BITS: u32 = 8;
+const LABEL: u32 = (1 << LABEL_BITS) - 1;
+const PARTNER: u32 = (1 << 28) - 1;
+/// Mark of the last vote of its item.
+const LAST: u32 = 1 << 31;
+/// Mark of a vote on an item with more votes than a window holds.
+const CROWDED: u32 = 1 << 30;
+
+/// All votes in one number each: the walk by labeler jumps between items, and so meets all it needs in one place.
+fn packed(index: &Index) -> Vec<u32> {
+    let mut packed: Vec<u32> = index
+        .vote_labeler
+        .iter()
+        .zip(&index.vote_label)
+        .map(|(&labeler, &label)| (labeler << LABEL_BITS) | u32::from(label))
+        .collect();
+    for item in 0..index.items {
+        let votes = &mut packed[index.votes_of_item(item)];
+        if votes.len() > WINDOW {
+            votes.iter_mut().for_each(|vote| *vote |= CROWDED);
+        }
+        if let Some(last) = votes.last_mut() {
+            *last |= LAST;
+        }
+    }
+    packed
 }
 
 /// Where the window of an item starts, and how many votes it holds.

@@ -91,24 +91,33 @@ impl Common {
     }
 
     /// P(label) of somebody who looks at an item that has posterior `row`, Q16.
-    fn look(&self, row: &[u32], label: usize) -> u64 {
-        row.iter()
+    #[inline(always)]
+    fn look<const K: usize>(&self, row: &[u32], label: usize) -> u64 {
+        let classes = if K == 0 { self.classes } else { K };
+        row[..classes]
+            .iter()
             .enumerate()
-            .map(|(class, &r)| {
-                u64::from(r) * u64::from(self.confusion[class * self.classes + label])
-            })
+            .map(|(class, &r)| u64::from(r) * u64::from(self.confusion[class * classes + label]))
             .sum::<u64>()
             >> FRACTION_BITS
     }
 
-    /// Adds one vote to `into`: `same` of `others` on the item gave `label`, and the labeler gave it `uses` times in `votes`.
-    pub fn add(
+    /// P(label) by habit of a labeler who gave `label` another `uses` - 1 times in `votes` - 1 other votes, Q16, positive.
+    pub fn habit(&self, label: usize, uses: u64, votes: u64) -> u32 {
+        let habit = ((uses - 1) * u64::from(ONE) + HABIT_VOTES * u64::from(self.share[label]))
+            / (votes - 1 + HABIT_VOTES);
+        habit.max(1) as u32 // at most one
+    }
+
+    /// Adds one vote to `into`: `same` of `others` on the item gave `label`, and the labeler gives it with P = `habit` ([`Common::habit`]).
+    #[inline(always)]
+    pub fn add<const K: usize>(
         &self,
         row: &[u32],
         gold: bool,
         label: usize,
         (same, others): (u64, u64),
-        (uses, votes): (u64, u64),
+        habit: u32,
         into: &mut Looked,
     ) {
         let one = u64::from(ONE);
@@ -117,11 +126,9 @@ impl Common {
         } else {
             LOOK_STRENGTH
         };
-        // Below 2^24 votes of 2^16 each; the quotients are Q16 numbers up to one.
-        let crowd = (same * one + strength * self.look(row, label)) / (others + strength);
-        let habit = ((uses - 1) * one + HABIT_VOTES * u64::from(self.share[label]))
-            / (votes - 1 + HABIT_VOTES);
-        let (crowd, habit) = (crowd.max(1), habit.max(1));
+        // Below 2^24 votes of 2^16 each; the quotient is a Q16 number up to one.
+        let crowd = (same * one + strength * self.look::<K>(row, label)) / (others + strength);
+        let (crowd, habit) = (crowd.max(1), u64::from(habit));
         for (slot, share) in into.iter_mut().zip(LOOKED_SHARES) {
             *slot += log2(share * crowd + (16 - share) * habit) - SIXTEEN_Q16_LOG;
         }

@@ -32,7 +32,7 @@
 
 use super::features::{Common, Looked};
 use super::fraud;
-use super::model::{EXPERTS, Expert};
+use super::model::{EXPERTS, Expert, by_classes};
 use super::signals::Pace;
 use super::verdict::blend;
 use super::votes::{GoldPrior, Index};
@@ -129,17 +129,41 @@ struct Evidence {
     looked: Vec<Looked>,
     /// Votes, per column.
     uses: Vec<u32>,
+    /// P(label) by habit, per column, Q16.
+    habit: Vec<u32>,
     /// Votes that `looked` counts, per column.
     judged: Vec<u32>,
+    /// Gold answers and runs of equal labels, per labeler.
+    trail: Vec<Trail>,
+}
+
+/// What is seen of a labeler while walking the items in order.
+#[derive(Clone, Copy, Debug, Default)]
+struct Trail {
+    gold_seen: u32,
+    gold_right: u32,
+    last: Option<u16>,
+    run: u32,
+    longest_run: u32,
 }
 
 impl Evidence {
-    fn new(index: &Index) -> Self {
+    fn new(index: &Index, common: &Common) -> Self {
         let columns = index.column_label.len();
         let mut uses = vec![0; columns];
         for &column in &index.vote_column {
             uses[column as usize] += 1;
         }
+        let habit = (0..columns)
+            .map(|column| {
+                let votes = index.votes_of_labeler(index.column_labeler[column] as usize);
+                common.habit(
+                    usize::from(index.column_label[column]),
+                    u64::from(uses[column]),
+                    votes.len() as u64,
+                )
+            })
+            .collect();
         Self {
             classes: index.classes,
             weight: vec![0; index.labelers],
@@ -150,83 +174,116 @@ impl Evidence {
             peer_agreement: vec![0; index.labelers],
             looked: vec![Looked::default(); index.labelers],
             uses,
+            habit,
             judged: vec![0; columns],
+            trail: vec![Trail::default(); index.labelers],
+        }
+    }
+
+    /// Notes the label and the gold answer of one vote; items come in order.
+    #[inline(always)]
+    fn follow(&mut self, labeler: usize, label: u16, gold: Option<u16>) {
+        let trail = &mut self.trail[labeler];
+        trail.run = if trail.last == Some(label) {
+            trail.run + 1
+        } else {
+            1
+        };
+        trail.last = Some(label);
+        trail.longest_run = trail.longest_run.max(trail.run);
+        if let Some(truth) = gold {
+            trail.gold_seen += 1;
+            trail.gold_right += u32::from(truth == label);
         }
     }
 
     /// Adds one vote whose item looks like `row` to everybody else.
-    fn add(&mut self, index: &Index, vote: usize, weight: u64, row: &[u32]) {
+    #[inline(always)]
+    fn add<const K: usize>(&mut self, index: &Index, vote: usize, weight: u64, row: &[u32]) {
+        let classes = if K == 0 { self.classes } else { K };
         let (labeler, column) = (
             index.vote_labeler[vote] as usize,
             index.vote_column[vote] as usize,
         );
         self.weight[labeler] += weight;
         self.own[column] += weight;
-        let truth = &mut self.truth[labeler * self.classes..(labeler + 1) * self.classes];
-        let joint = &mut self.joint[column * self.classes..(column + 1) * self.classes];
-        for ((sum, cell), &r) in truth.iter_mut().zip(joint).zip(row) {
-            *sum += weight * u64::from(r);
-            *cell += weight * u64::from(r);
+        let truth = &mut self.truth[labeler * classes..(labeler + 1) * classes];
+        let joint = &mut self.joint[column * classes..(column + 1) * classes];
+        for ((sum, cell), &r) in truth.iter_mut().zip(joint).zip(&row[..classes]) {
+            // At most 2^24 votes of weight two and 2^16: nothing wraps.
+            let share = weight.wrapping_mul(u64::from(r));
+            *sum = sum.wrapping_add(share);
+            *cell = cell.wrapping_add(share);
         }
     }
 
     /// Adds the vote to the evidence of having looked; `counts` are the votes per label on its item.
-    fn look(&mut self, index: &Index, common: &Common, vote: usize, counts: &[u32], row: &[u32]) {
+    #[inline(always)]
+    fn look<const K: usize>(
+        &mut self,
+        index: &Index,
+        common: &Common,
+        vote: usize,
+        (counts, others): (&[u32], u64),
+        gold: bool,
+        row: &[u32],
+    ) {
         let labeler = index.vote_labeler[vote] as usize;
-        let item = index.vote_item[vote] as usize;
+        let column = index.vote_column[vote] as usize;
         let label = usize::from(index.vote_label[vote]);
-        self.judged[index.vote_column[vote] as usize] += 1;
-        let others = index.votes_of_item(item).len() as u64 - 1;
-        common.add(
+        self.judged[column] += 1;
+        common.add::<K>(
             row,
-            index.gold[item].is_some(),
+            gold,
             label,
             (u64::from(counts[label]) - 1, others),
-            (
-                u64::from(self.uses[index.vote_column[vote] as usize]),
-                index.votes_of_labeler(labeler).len() as u64,
-            ),
+            self.habit[column],
             &mut self.looked[labeler],
         );
     }
 
     /// Gathers the evidence of all votes.
-    fn collect(
+    fn collect<const K: usize, const R: usize>(
         &mut self,
         index: &Index,
         voting: &Voting,
         experts: &[Expert; EXPERTS],
         common: &Common,
     ) {
-        let classes = self.classes;
-        let mut counts = vec![0u32; classes];
-        let mut peers = Peers::new(classes);
-        let mut row = vec![0u32; classes];
+        let classes = if K == 0 { self.classes } else { K };
+        let mut counts = [0u32; R];
+        let mut peers = Peers::<R>::new(index, voting, experts);
+        let mut row = [0u32; R];
         for item in 0..index.items {
             let votes = index.votes_of_item(item);
+            let gold = index.gold[item];
+            let counts = &mut counts[..classes];
             counts.fill(0);
-            for &label in &index.vote_label[votes.clone()] {
+            for vote in votes.clone() {
+                let label = index.vote_label[vote];
                 counts[usize::from(label)] += 1;
+                self.follow(index.vote_labeler[vote] as usize, label, gold);
             }
-            if let Some(label) = index.gold[item] {
-                row.fill(0);
+            let others = (votes.len() as u64).saturating_sub(1);
+            if let Some(label) = gold {
+                row[..classes].fill(0);
                 row[usize::from(label)] = ONE;
                 for vote in votes {
-                    self.add(index, vote, GOLD_WEIGHT, &row);
-                    self.look(index, common, vote, &counts, &row);
+                    self.add::<K>(index, vote, GOLD_WEIGHT, &row);
+                    self.look::<K>(index, common, vote, (counts, others), true, &row);
                 }
                 continue;
             }
             if votes.len() < 2 {
                 continue;
             }
-            peers.look_at(index, voting, experts, item);
+            peers.look_at::<K>(item);
             for vote in votes {
-                if !peers.without(index, voting, vote, item, &mut row) {
+                if !peers.without::<K>(vote, item, &mut row[..classes]) {
                     continue;
                 }
-                self.add(index, vote, 1, &row);
-                self.look(index, common, vote, &counts, &row);
+                self.add::<K>(index, vote, 1, &row);
+                self.look::<K>(index, common, vote, (counts, others), false, &row);
                 let labeler = index.vote_labeler[vote] as usize;
                 self.peer_items[labeler] += 1;
                 self.peer_agreement[labeler] += u64::from(row[usize::from(index.vote_label[vote])]);
@@ -320,37 +377,58 @@ impl Evidence {
 }
 
 /// One item as the experts see it, and as it looks to everybody but one labeler.
-struct Peers {
-    classes: usize,
+struct Peers<'a, const R: usize> {
+    index: &'a Index,
+    voting: &'a Voting,
+    experts: &'a [Expert; EXPERTS],
+    /// Whether the item's votes are read from the shared tables; otherwise from `evidence`.
+    steady: bool,
     /// Log evidence of each vote, per expert; see [`Expert::evidence_of_item`].
     evidence: [Vec<i64>; EXPERTS],
     /// Log posterior from all votes, per expert.
-    all: [Vec<i64>; EXPERTS],
-    rest: Vec<i64>,
-    views: [Vec<u32>; EXPERTS],
+    all: [[i64; R]; EXPERTS],
+    rest: [i64; R],
+    views: [[u32; R]; EXPERTS],
 }
 
-impl Peers {
-    fn new(classes: usize) -> Self {
+impl<'a, const R: usize> Peers<'a, R> {
+    fn new(index: &'a Index, voting: &'a Voting, experts: &'a [Expert; EXPERTS]) -> Self {
         Self {
-            classes,
+            index,
+            voting,
+            experts,
+            steady: false,
             evidence: Default::default(),
-            all: std::array::from_fn(|_| vec![0; classes]),
-            rest: vec![0; classes],
-            views: std::array::from_fn(|_| vec![0; classes]),
+            all: [[0; R]; EXPERTS],
+            rest: [0; R],
+            views: [[0; R]; EXPERTS],
         }
     }
 
-    fn look_at(
-        &mut self,
-        index: &Index,
-        voting: &Voting,
-        experts: &[Expert; EXPERTS],
-        item: usize,
-    ) {
-        for ((expert, all), evidence) in experts.iter().zip(&mut self.all).zip(&mut self.evidence) {
+    #[inline(always)]
+    fn look_at<const K: usize>(&mut self, item: usize) {
+        let (index, voting) = (self.index, self.voting);
+        let classes = if K == 0 { index.classes } else { K };
+        // Where nobody's own counts matter, the evidence of a vote is its table entry.
+        self.steady = voting.rows_of_item(item).is_empty()
+            && index.vote_labeler[index.votes_of_item(item)]
+                .iter()
+                .all(|&labeler| index.is_steady(labeler));
+        if self.steady {
+            for (expert, all) in self.experts.iter().zip(&mut self.all) {
+                expert.add_votes::<K>(index, voting, item, &mut all[..classes]);
+            }
+            return;
+        }
+        for ((expert, all), evidence) in self
+            .experts
+            .iter()
+            .zip(&mut self.all)
+            .zip(&mut self.evidence)
+        {
+            let all = &mut all[..classes];
             expert.evidence_of_item(index, voting, item, all, evidence);
-            for vote in evidence.chunks_exact(self.classes) {
+            for vote in evidence.chunks_exact(classes) {
                 all.iter_mut()
                     .zip(vote)
                     .for_each(|(sum, value)| *sum += value);
@@ -358,43 +436,50 @@ impl Peers {
         }
     }
 
-    /// The blended posterior without `vote` and without the votes of its labeler's cluster; says whether anybody else voted.
-    fn without(
-        &mut self,
-        index: &Index,
-        voting: &Voting,
-        vote: usize,
-        item: usize,
-        out: &mut [u32],
-    ) -> bool {
-        let votes = index.votes_of_item(item);
-        let own = voting.cluster_of(index.vote_labeler[vote]);
-        let left_out = |other: usize| {
-            other == vote || (own.is_some() && voting.cluster_of(index.vote_labeler[other]) == own)
-        };
-        // Outside clusters only the vote itself is left out, so items with many votes stay cheap.
-        let group = if own.is_some() {
-            votes.clone()
-        } else {
-            vote..vote + 1
-        };
-        if group.len() == votes.len() && votes.clone().all(left_out) {
-            return false;
-        }
-        for ((all, evidence), view) in self.all.iter().zip(&self.evidence).zip(&mut self.views) {
-            self.rest.copy_from_slice(all);
-            for other in group.clone().filter(|&other| left_out(other)) {
-                let first = (other - votes.start) * self.classes;
-                let removed = &evidence[first..first + self.classes];
-                self.rest
-                    .iter_mut()
-                    .zip(removed)
-                    .for_each(|(sum, value)| *sum -= value);
+    /// The joint posterior without `vote` and without the votes of its labeler's cluster; says whether anybody else voted.
+    #[inline(always)]
+    fn without<const K: usize>(&mut self, vote: usize, item: usize, out: &mut [u32]) -> bool {
+        let (index, voting) = (self.index, self.voting);
+        let classes = if K == 0 { index.classes } else { K };
+        let out = &mut out[..classes];
+        let rest = &mut self.rest[..classes];
+        if self.steady {
+            for ((expert, all), view) in self.experts.iter().zip(&self.all).zip(&mut self.views) {
+                rest.copy_from_slice(&all[..classes]);
+                expert.remove_steady::<K>(index, vote, rest);
+                fixed::normalise(rest, &mut view[..classes]);
             }
-            fixed::normalise(&mut self.rest, view);
+        } else {
+            let votes = index.votes_of_item(item);
+            let own = voting.cluster_of(index.vote_labeler[vote]);
+            let left_out = |other: usize| {
+                other == vote
+                    || (own.is_some() && voting.cluster_of(index.vote_labeler[other]) == own)
+            };
+            // Outside clusters only the vote itself is left out, so items with many votes stay cheap.
+            let group = if own.is_some() {
+                votes.clone()
+            } else {
+                vote..vote + 1
+            };
+            if group.len() == votes.len() && votes.clone().all(left_out) {
+                return false;
+            }
+            for ((all, evidence), view) in self.all.iter().zip(&self.evidence).zip(&mut self.views)
+            {
+                rest.copy_from_slice(&all[..classes]);
+                for other in group.clone().filter(|&other| left_out(other)) {
+                    let first = (other - votes.start) * classes;
+                    let removed = &evidence[first..first + classes];
+                    rest.iter_mut()
+                        .zip(removed)
+                        .for_each(|(sum, value)| *sum -= value);
+                }
+                fixed::normalise(rest, &mut view[..classes]);
+            }
         }
-        let [first, second, third] = &self.views;
-        blend([first, second, third], out);
+        let [a, b, c] = &self.views;
+        blend([&a[..classes], &b[..classes], &c[..classes]], out);
         true
     }
 }
@@ -415,8 +500,11 @@ pub(super) fn judge(
     known: &Known<'_>,
 ) -> Vec<LabelerResult> {
     let common = Common::new(index, &experts[0]);
-    let mut evidence = Evidence::new(index);
-    evidence.collect(index, voting, experts, &common);
+    let mut evidence = Evidence::new(index, &common);
+    by_classes!(
+        index.classes,
+        collect(&mut evidence, index, voting, experts, &common)
+    );
     let crowd_entropy = entropy(common.shares().iter().map(|&share| u64::from(share)));
     let milli = |bits: i64| (i128::from(bits) * 1_000 / i128::from(ONE)) as i64;
     let mut results = Vec::with_capacity(index.labelers);
@@ -443,17 +531,10 @@ pub(super) fn judge(
             cluster: voting.cluster_of(labeler as u32),
             ..LabelerResult::default()
         };
-        let (mut run, mut last) = (0, None);
-        for &vote in index.votes_of_labeler(labeler) {
-            let label = index.vote_label[vote as usize];
-            run = if last == Some(label) { run + 1 } else { 1 };
-            last = Some(label);
-            result.longest_run = result.longest_run.max(run);
-            if let Some(truth) = index.gold[index.vote_item[vote as usize] as usize] {
-                result.gold_seen += 1;
-                result.gold_right += u32::from(truth == label);
-            }
-        }
+        let trail = evidence.trail[labeler];
+        result.longest_run = trail.longest_run;
+        result.gold_seen = trail.gold_seen;
+        result.gold_right = trail.gold_right;
         if evidence.peer_items[labeler] > 0 {
             let sum = u128::from(evidence.peer_agreement[labeler]) * PPM.unsigned_abs();
             result.agreement_ppm =
@@ -468,6 +549,17 @@ pub(super) fn judge(
         results.push(result);
     }
     results
+}
+
+/// See [`Evidence::collect`].
+fn collect<const K: usize, const R: usize>(
+    evidence: &mut Evidence,
+    index: &Index,
+    voting: &Voting,
+    experts: &[Expert; EXPERTS],
+    common: &Common,
+) {
+    evidence.collect::<K, R>(index, voting, experts, common);
 }
 
 /// Shannon entropy of counts, Q16 bits.

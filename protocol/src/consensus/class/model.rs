@@ -267,6 +267,22 @@ impl Expert {
         }
     }
 
+    /// Takes the table entry of a vote of weight one out of a sum that [`Expert::add_votes`] made.
+    #[inline(always)]
+    pub fn remove_steady<const K: usize>(&self, index: &Index, vote: usize, logs: &mut [i64]) {
+        let classes = if K == 0 { self.classes } else { K };
+        if self.shape.matrix {
+            let first = index.vote_column[vote] as usize * classes;
+            let column = &self.column_log[first..first + classes];
+            for (sum, &value) in logs.iter_mut().zip(column) {
+                *sum = sum.wrapping_sub(i64::from(value)); // as added
+            }
+        } else {
+            let sum = &mut logs[usize::from(index.vote_label[vote])];
+            *sum = sum.wrapping_sub(self.gain[index.vote_labeler[vote] as usize]);
+        }
+    }
+
     /// [`Expert::look`] at an item with members of clusters among its voters.
     #[cold]
     fn look_at_clusters<const R: usize>(
@@ -417,7 +433,7 @@ fn evidence_of_item<const K: usize, const R: usize>(
     let mut view: Option<View<R>> = None;
     for (vote, out) in votes.zip(evidence.chunks_exact_mut(classes)) {
         let labeler = index.vote_labeler[vote] as usize;
-        if index.votes_of_labeler(labeler).len() as u64 >= STEADY_VOTES {
+        if index.is_steady(labeler as u32) {
             if expert.shape.matrix {
                 let first = index.vote_column[vote] as usize * classes;
                 for (slot, &value) in out

@@ -214,16 +214,17 @@ pub(super) fn blend(rows: [&[u32]; EXPERTS], out: &mut [u32]) {
     }
     // No entry exceeds the sum, so no product exceeds 2^47.
     let factor = (1u64 << 47).checked_div(sum).unwrap_or(0);
-    let (mut left, mut best) = (ONE, 0);
-    for class in 0..out.len() {
-        out[class] = ((u64::from(out[class]) * factor) >> 31) as u32;
-        left = left.saturating_sub(out[class]);
-        if out[class] > out[best] {
-            best = class;
-        }
+    let (mut left, mut top) = (ONE, 0);
+    for slot in out.iter_mut() {
+        *slot = (u64::from(*slot).wrapping_mul(factor) >> 31) as u32;
+        left = left.saturating_sub(*slot);
+        top = top.max(*slot);
     }
-    if let Some(slot) = out.get_mut(best) {
-        *slot += left;
+    // The first of the largest; neither branch nor index, as in `normalise`.
+    for slot in out {
+        let rest = if *slot == top { left } else { 0 };
+        *slot = slot.wrapping_add(rest); // at most one
+        left = left.wrapping_sub(rest);
     }
 }
 

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use super::model::STEADY_VOTES;
 use crate::consensus::error::ConsensusError;
 
 /// Fewest classes of a label schema, in classes.
@@ -213,6 +214,12 @@ impl Index {
     #[inline]
     pub fn columns_of_labeler(&self, labeler: usize) -> std::ops::Range<usize> {
         self.column_start[labeler] as usize..self.column_start[labeler + 1] as usize
+    }
+
+    /// Whether a labeler has [`STEADY_VOTES`] votes.
+    #[inline]
+    pub fn is_steady(&self, labeler: u32) -> bool {
+        self.votes_of_labeler(labeler as usize).len() as u64 >= STEADY_VOTES
     }
 
     /// Vote numbers of one labeler, by item.
