@@ -80,7 +80,7 @@ pub struct TextItem {
     /// The text: the gold where there is some, `None` without votes and gold.
     pub text: Option<String>,
     /// Expected share of right words, Q16: weighted agreement of the answers with the text, with one vote of doubt added. One answer
-    /// alone has a half, three equal ones three quarters; gold has [`ONE`](super::fixed::ONE).
+    /// alone has a half, three equal ones three quarters; gold has 65,536.
     pub posterior: u32,
     /// Votes given.
     pub votes: u32,

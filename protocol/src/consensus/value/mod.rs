@@ -13,7 +13,7 @@
 //! of that estimate taken out of the deviation, and are drawn towards no offset and the crowd's deviation by pseudo-votes.
 //!
 //! **Skill** is `1 - own error / error of always answering the overall median`, where both errors are mean absolute distances from the
-//! leave-one-out values (gold: the truth, with [`GOLD_WEIGHT`]) of the same items, and the median is that of these very values. The
+//! leave-one-out values (gold: the truth, with `GOLD_WEIGHT`) of the same items, and the median is that of these very values. The
 //! median minimises the summed distance, so no constant answer gets above zero, whatever the scale or its skew; for answers drawn
 //! without looking at the item the same holds in expectation, value by value. Offsets are not forgiven in the skill. The price: with
 //! few votes per item the others' error counts against everybody.
