@@ -9,6 +9,6 @@ use super::algorithm_id;
 fn the_algorithm_id_changes_only_on_purpose() {
     assert_eq!(
         hex::encode(algorithm_id()),
-        "eae77612998b82c617043c1728671f51b45b6a047ad1de9473aa35782ba48c9c"
+        "a00a415a66b98e6c5bcb567eef74c0e0955e0158da950bc077a73bdf901f5c75"
     );
 }
