@@ -36,7 +36,7 @@ PATTERNS = {
         host("binaries", "solidity" + "lang", "org"),
     ],
     "a path of one machine": [
-        # An absolute path starts a word: `a/root/b` and a URL's own path are something else.
+        # An absolute path starts a word: a relative path with such a part, and a URL's own path, are something else.
         r"(?<![\w.)}>-])/(?:home|Users)/[a-z_][\w.-]*/",
         r"(?<![\w.)}>-])/ro" + r"ot/[\w.]",
         r"(?<![\w.)}>-])/wo" + r"rk/(?:main|shared|\.)",

@@ -26,12 +26,12 @@ use super::{
         DevToken,
         EpochAnchor::{self, EpochAnchorCalls},
         Registry::RegistryCalls,
-        RewardDistributor::{self, RewardDistributorCalls},
+        RewardDistributor::RewardDistributorCalls,
         TaskEscrow::TaskEscrowCalls,
     },
     endpoint::{Endpoint, Endpoints},
     error::ChainError,
-    units,
+    totals, units,
 };
 
 /// What an audit went through.
@@ -147,23 +147,7 @@ async fn compare(
     }
     let supply = units(endpoint.view(token, DevToken::totalSupplyCall {}).await?);
     differ("supply", supply, ledger.supply())?;
-    let totals = Totals {
-        owed: units(
-            endpoint
-                .view(distributor, RewardDistributor::totalOwedCall {})
-                .await?,
-        ),
-        released: units(
-            endpoint
-                .view(distributor, RewardDistributor::totalReleasedCall {})
-                .await?,
-        ),
-        claimed: units(
-            endpoint
-                .view(distributor, RewardDistributor::totalClaimedCall {})
-                .await?,
-        ),
-    };
+    let totals = totals(endpoint, distributor).await?;
     let lanes = (0..profile.params.lanes).map(|lane| ledger.released(lane));
     let (mut owed, mut released) = (Amount::ZERO, Amount::ZERO);
     for lane in lanes {

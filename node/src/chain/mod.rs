@@ -54,8 +54,8 @@ use tokio::{
 pub use audit::{Audit, audit};
 use bindings::{DevToken, EpochAnchor, Registry, RewardDistributor, TaskEscrow};
 pub use deploy::{DeployParams, Deployed, deploy, dev_fund};
-use endpoint::Endpoints;
 pub use endpoint::{ANSWER_BYTES_MAX, REQUEST_TIMEOUT};
+use endpoint::{Endpoint, Endpoints};
 pub use error::ChainError;
 use intent::Intent;
 pub use intent::JOB_BYTES_MAX;
@@ -298,6 +298,18 @@ impl std::fmt::Debug for Chain {
             .field("account", &self.account)
             .finish_non_exhaustive()
     }
+}
+
+/// What the distributor's three views say.
+async fn totals(endpoint: &Endpoint, distributor: Account) -> Result<Totals, ChainError> {
+    let owed = RewardDistributor::totalOwedCall {};
+    let released = RewardDistributor::totalReleasedCall {};
+    let claimed = RewardDistributor::totalClaimedCall {};
+    Ok(Totals {
+        owed: units(endpoint.view(distributor, owed).await?),
+        released: units(endpoint.view(distributor, released).await?),
+        claimed: units(endpoint.view(distributor, claimed).await?),
+    })
 }
 
 fn units(amount: U256) -> Amount {
@@ -582,27 +594,8 @@ impl Chain {
     /// # Errors
     /// [`ChainError::Rpc`].
     pub async fn totals(&self) -> Result<Totals, ChainError> {
-        let (endpoint, at) = (
-            self.shared.endpoints.current(),
-            self.shared.profile.contracts.distributor,
-        );
-        Ok(Totals {
-            owed: units(
-                endpoint
-                    .view(at, RewardDistributor::totalOwedCall {})
-                    .await?,
-            ),
-            released: units(
-                endpoint
-                    .view(at, RewardDistributor::totalReleasedCall {})
-                    .await?,
-            ),
-            claimed: units(
-                endpoint
-                    .view(at, RewardDistributor::totalClaimedCall {})
-                    .await?,
-            ),
-        })
+        let distributor = self.shared.profile.contracts.distributor;
+        totals(self.shared.endpoints.current(), distributor).await
     }
 
     /// A task's money; none when this client never funded it.

@@ -311,16 +311,7 @@ impl Sender {
             step: name.to_owned(),
             txs: vec![signed.clone()],
         };
-        self.shared
-            .queue
-            .update(
-                key,
-                Job {
-                    stage: Stage::Sent(sent),
-                    ..job.clone()
-                },
-            )
-            .await?;
+        self.restage(key, job, Stage::Sent(sent)).await?;
         // The first look at the receipt need not send again.
         *self.side.entry(key.to_vec()).or_default() = Side {
             polls: 1,
@@ -359,6 +350,15 @@ impl Sender {
             };
         }
         self.blocked(key, job, "estimate", fault.to_string()).await
+    }
+
+    /// Records how far a job is, before anything is done about it.
+    async fn restage(&self, key: &[u8], job: &Job, stage: Stage) -> Result<(), ChainError> {
+        let job = Job {
+            stage,
+            ..job.clone()
+        };
+        self.shared.queue.update(key, job).await
     }
 
     // ---- ends and pauses -------------------------------------------------------------------

@@ -67,16 +67,7 @@ impl Sender {
             tracing::warn!(what = job.intent.describe(), step = sent.step, nonce = sent.nonce, tx = %raised.hash, "not mined; raising the fee");
             let mut sent = sent.clone();
             sent.txs.push(raised.clone());
-            self.shared
-                .queue
-                .update(
-                    key,
-                    Job {
-                        stage: Stage::Sent(sent),
-                        ..job.clone()
-                    },
-                )
-                .await?;
+            self.restage(key, job, Stage::Sent(sent)).await?;
             cast(endpoint, &raised).await?;
             return Ok(false);
         }
@@ -118,16 +109,7 @@ impl Sender {
             why,
             "planning a transaction anew"
         );
-        self.shared
-            .queue
-            .update(
-                key,
-                Job {
-                    stage: Stage::Queued,
-                    ..job.clone()
-                },
-            )
-            .await?;
+        self.restage(key, job, Stage::Queued).await?;
         self.side.insert(
             key.to_vec(),
             Side {
@@ -169,16 +151,7 @@ impl Sender {
             return Ok(true);
         }
         if !sent.last {
-            self.shared
-                .queue
-                .update(
-                    key,
-                    Job {
-                        stage: Stage::Queued,
-                        ..job.clone()
-                    },
-                )
-                .await?;
+            self.restage(key, job, Stage::Queued).await?;
             return Ok(true);
         }
         let paid = self.paid(&job.intent, receipt);
@@ -189,16 +162,7 @@ impl Sender {
             gas_used: receipt.gas_used,
             paid,
         };
-        self.shared
-            .queue
-            .update(
-                key,
-                Job {
-                    stage: Stage::Mined(mined),
-                    ..job.clone()
-                },
-            )
-            .await?;
+        self.restage(key, job, Stage::Mined(mined)).await?;
         self.shared
             .queue
             .tell(
@@ -247,28 +211,11 @@ impl Sender {
                     block: receipt.block,
                     ..mined.clone()
                 };
-                self.shared
-                    .queue
-                    .update(
-                        key,
-                        Job {
-                            stage: Stage::Mined(mined),
-                            ..job.clone()
-                        },
-                    )
-                    .await?;
+                self.restage(key, job, Stage::Mined(mined)).await?;
             }
             None => {
                 tracing::warn!(what = job.intent.describe(), tx = %mined.tx, "the chain dropped a transaction; sending it again");
-                self.shared
-                    .queue
-                    .update(
-                        key,
-                        Job {
-                            stage: Stage::Sent(mined.sent.clone()),
-                            ..job.clone()
-                        },
-                    )
+                self.restage(key, job, Stage::Sent(mined.sent.clone()))
                     .await?;
             }
         }

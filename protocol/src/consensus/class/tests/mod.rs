@@ -14,32 +14,9 @@ mod sprt;
 
 use std::collections::BTreeMap;
 
+use crate::consensus::draw::Rng;
+
 use super::{ClassInput, ClassResult, Vote, infer_class, majority};
-
-/// SplitMix64: every test names its seed.
-pub(super) struct Rng(pub u64);
-
-impl Rng {
-    /// Uniform below `bound` (the modulo bias is below 2^-50 for the bounds used here).
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % bound
-    }
-
-    /// True with probability `percent` / 100.
-    pub fn percent(&mut self, percent: u64) -> bool {
-        self.below(100) < percent
-    }
-
-    pub fn shuffle<T>(&mut self, list: &mut [T]) {
-        for i in (1..list.len()).rev() {
-            list.swap(i, self.below(i as u64 + 1) as usize);
-        }
-    }
-}
 
 /// How a simulated labeler answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
