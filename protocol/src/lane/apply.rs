@@ -376,8 +376,6 @@ impl Step<'_> {
                 gold: BTreeMap::new(),
                 asked,
                 clusters: Vec::new(),
-                earned: BTreeMap::new(),
-                lost: BTreeMap::new(),
                 fee_shares: BTreeMap::new(),
             };
             self.state.tasks.insert(id, task);

@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     draw::{DrawInput, draw},
     outcome::{ItemOutcome, LabelerOutcome, Money, Reason, TaskOutcome},
-    state::{Chosen, GoldState, Phase, TaskState, WaveLabeler, WaveState},
+    state::{Chosen, Enrolled, GoldState, Phase, TaskState, WaveLabeler, WaveState},
 };
 use crate::{
     amount::Amount,
-    consensus::{ClassInput, ClassResult, GoldPrior, PayRule, infer_class, majority, pay},
+    consensus::{ClassInput, ClassResult, GoldPrior, Pay, PayRule, infer_class, majority, pay},
     id::{Account, Hash},
     message::AssignmentRule,
     network::Params,
@@ -227,7 +227,6 @@ impl TaskState {
         if let Some(state) = self.waves.get_mut(at) {
             state.gold = gold;
         }
-        self.pay_wave(at, result.as_ref(), views);
         let next = wave + 1;
         if usize::from(next) < self.manifest.waves.len() && !self.wanted(next).is_empty() {
             self.phase = Phase::Drawing {
@@ -271,62 +270,44 @@ impl TaskState {
         }
     }
 
-    fn pay_wave(
-        &mut self,
-        wave: usize,
+    /// Pay and loss of every labeler over the whole task, each at most once, from what is known when its last wave is scored: a later
+    /// wave that shows an earlier one to be luck or a copy counts for all of them.
+    fn pay_task(
+        &self,
         result: Option<&ClassResult>,
         views: &BTreeMap<Account, LabelerView>,
-    ) {
+    ) -> Vec<Pay> {
         let rule = PayRule {
             price: self.manifest.price.0,
             full_skill_ppm: self.manifest.full_skill_ppm,
             loss_cap_ppm: self.manifest.loss_cap_ppm,
         };
-        let Some(state) = self.waves.get(wave) else {
-            return;
-        };
-        let mut changes: Vec<(u32, Amount, Amount)> = Vec::new();
-        for (&index, labeler) in &state.labelers {
-            let (earned, lost) = match (labeler.counted, labeler.commit) {
-                (Some(count), _) => {
-                    let scored = result.and_then(|r| r.labelers.get(index as usize));
-                    let p = pay(&rule, u64::from(count), scored.map_or(0, |l| l.skill_ppm));
-                    // Copied answers were paid once, where they came from.
-                    let copied = scored.is_some_and(|l| l.cluster.is_some());
-                    (
-                        if copied {
-                            Amount::ZERO
-                        } else {
-                            Amount(p.earned)
-                        },
-                        Amount(p.lost),
-                    )
+        let pay_one = |(index, enrolled): (u32, &Enrolled)| {
+            let (mut counted, mut withheld) = (0u64, 0u64);
+            for labeler in self.waves.iter().filter_map(|w| w.labelers.get(&index)) {
+                match (labeler.counted, labeler.commit) {
+                    (Some(count), _) => counted += u64::from(count),
+                    (None, Some(_)) => withheld += labeler.items.len() as u64,
+                    (None, None) => {}
                 }
-                // Committed, not revealed: the worst quality loss, so that withholding a bad commit is no free option.
-                (None, Some(_)) => (
-                    Amount::ZERO,
-                    Amount(pay(&rule, labeler.items.len() as u64, -1_000_000).lost),
-                ),
-                (None, None) => (Amount::ZERO, Amount::ZERO),
-            };
-            changes.push((index, earned, lost));
-        }
-        for (index, earned, lost) in changes {
-            if earned > Amount::ZERO {
-                let sum = self.earned.entry(index).or_default();
-                *sum = Amount(sum.0 + earned.0);
             }
-            if lost > Amount::ZERO {
-                let account = self
-                    .labelers
-                    .get(index as usize)
-                    .map(|l| l.account)
-                    .unwrap_or_default();
-                let bond = views.get(&account).map_or(Amount::ZERO, |v| v.bond_left);
-                let sum = self.lost.entry(index).or_default();
-                *sum = Amount((sum.0 + lost.0).min(bond.0));
+            let scored = result.and_then(|r| r.labelers.get(index as usize));
+            let mut sum = pay(&rule, counted, scored.map_or(0, |l| l.skill_ppm));
+            // Copied answers were paid once, where they came from.
+            if scored.is_some_and(|l| l.cluster.is_some()) {
+                sum.earned = 0;
             }
-        }
+            // Committed, not revealed: the worst quality loss, so that withholding a bad commit is no free option.
+            let bond = views
+                .get(&enrolled.account)
+                .map_or(Amount::ZERO, |v| v.bond_left);
+            sum.lost = sum
+                .lost
+                .saturating_add(pay(&rule, withheld, -1_000_000).lost)
+                .min(bond.0);
+            sum
+        };
+        (0u32..).zip(&self.labelers).map(pay_one).collect()
     }
 
     /// Splits deposit and bond after the last wave.
@@ -344,15 +325,16 @@ impl TaskState {
                 *sum = Amount(sum.0 + amount.0);
             }
         };
+        let result = self.infer(views);
+        let pays = self.pay_task(result.as_ref(), views);
         let mut paid = Amount::ZERO;
-        for (&index, &earned) in &self.earned {
-            let account = self
-                .labelers
-                .get(index as usize)
-                .map(|l| l.account)
-                .unwrap_or_default();
-            credit(payee_of(&account), earned);
-            paid = Amount(paid.0 + earned.0);
+        let mut losses = BTreeMap::new();
+        for (enrolled, pay) in self.labelers.iter().zip(&pays) {
+            credit(payee_of(&enrolled.account), Amount(pay.earned));
+            paid = Amount(paid.0 + pay.earned);
+            if pay.lost > 0 {
+                losses.insert(enrolled.account, Amount(pay.lost));
+            }
         }
         let fee = self
             .manifest
@@ -383,12 +365,7 @@ impl TaskState {
             bond_shares: bond_paid,
             refund,
         };
-        let losses = self
-            .lost
-            .iter()
-            .filter_map(|(l, a)| self.labelers.get(*l as usize).map(|e| (e.account, *a)))
-            .collect();
-        let (outcome, evidence) = self.outcome(views, money);
+        let (outcome, evidence) = self.outcome(result.as_ref(), &pays, money);
         Settlement {
             credits,
             losses,
@@ -424,16 +401,16 @@ impl TaskState {
 
     fn outcome(
         &self,
-        views: &BTreeMap<Account, LabelerView>,
+        result: Option<&ClassResult>,
+        pays: &[Pay],
         money: Money,
     ) -> (TaskOutcome, BTreeMap<Account, (u32, u32)>) {
-        let result = self.infer(views);
         let votes = self.scoring_votes();
         let no_gold = BTreeMap::new();
         let plain = majority(&self.class_input(&votes, &no_gold, &[])).unwrap_or_default();
         let items = (0..self.manifest.items.count)
             .map(|item| {
-                let r = result.as_ref().and_then(|r| r.items.get(item as usize));
+                let r = result.and_then(|r| r.items.get(item as usize));
                 ItemOutcome {
                     label: r.and_then(|r| r.label),
                     posterior_ppm: r
@@ -451,13 +428,12 @@ impl TaskState {
             .enumerate()
             .map(|(i, enrolled)| {
                 let index = i as u32;
-                let r = result.as_ref().and_then(|r| r.labelers.get(i));
+                let r = result.and_then(|r| r.labelers.get(i));
                 let (seen, right) = r.map_or((0, 0), |r| (r.gold_seen, r.gold_right));
                 if seen > 0 {
                     evidence.insert(enrolled.account, (right, seen - right));
                 }
-                let earned = self.earned.get(&index).copied().unwrap_or_default();
-                let lost = self.lost.get(&index).copied().unwrap_or_default();
+                let paid = pays.get(i).copied().unwrap_or_default();
                 let cluster = r.and_then(|r| r.cluster);
                 let skill_ppm = r.map_or(0, |r| r.skill_ppm);
                 LabelerOutcome {
@@ -467,8 +443,8 @@ impl TaskState {
                     gold_right: right,
                     skill_ppm,
                     cluster,
-                    earned,
-                    lost,
+                    earned: Amount(paid.earned),
+                    lost: Amount(paid.lost),
                     reason: self.reason(index, cluster, skill_ppm),
                 }
             })

@@ -198,12 +198,6 @@ pub struct TaskState {
     pub asked: Vec<u16>,
     /// Clusters of copying labelers found by the last scoring.
     pub clusters: Vec<Vec<u32>>,
-    /// Earned so far by labeler index.
-    #[serde(with = "pairs")]
-    pub earned: BTreeMap<u32, Amount>,
-    /// Lost so far by labeler index.
-    #[serde(with = "pairs")]
-    pub lost: BTreeMap<u32, Amount>,
     /// Header signatures and postings while the task was open, by committee account: shares of the fee.
     #[serde(with = "pairs")]
     pub fee_shares: BTreeMap<Account, u64>,

@@ -2,6 +2,7 @@
 
 use assay_protocol::{
     amount::Amount,
+    consensus::{PayRule, pay},
     crypto::{EvmKey, hash},
     id::{Account, EvmSignature, Hash, TaskId},
     lane::PayoutFile,
@@ -66,6 +67,38 @@ fn spammers_and_copiers_earn_nothing_and_honest_labelers_are_paid_in_full() {
         "the three bad labelers earn {net} of {full}"
     );
     assert!(outcome.money.is_conserved());
+}
+
+/// As [`crowd`], but 10 to 12 are lucky in the first wave (items below 112) and guess in the second.
+fn fading(item: u32, labeler: usize) -> u16 {
+    let roll = hash("own", &[&item.to_be_bytes(), &labeler.to_be_bytes()]).0;
+    match labeler {
+        10..=12 if item >= 112 || roll[0] > 100 => u16::from(roll[1] % 3),
+        _ => (item % 3) as u16,
+    }
+}
+
+/// A wave that was paid by what was known then would pay luck, or a ring that only a later wave gives away.
+#[test]
+fn earnings_and_losses_follow_from_the_votes_and_the_skill_that_the_outcome_shows() {
+    for answers in [crowd, fading] {
+        let v = run(answers, |_| {});
+        let outcome = v.outcome(0).unwrap();
+        let rule = PayRule::with_price(1_000);
+        for line in &outcome.labelers {
+            let owed = pay(&rule, u64::from(line.votes), line.skill_ppm);
+            let earned = if line.cluster.is_some() {
+                0
+            } else {
+                owed.earned
+            };
+            assert_eq!(
+                (line.earned.0, line.lost.0),
+                (earned, owed.lost),
+                "{line:?}"
+            );
+        }
+    }
 }
 
 #[test]
