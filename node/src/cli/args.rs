@@ -253,7 +253,7 @@ pub struct DemoArgs {
         long,
         value_name = "N",
         env = "ASSAY_DEMO_ITEMS",
-        default_value_t = 200
+        default_value_t = 400
     )]
     pub items: usize,
     /// Keep the network running after the report, until Ctrl-C

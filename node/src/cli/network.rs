@@ -105,13 +105,13 @@ fn announce(devnet: &Devnet, args: &DevnetArgs, printer: Printer) -> Result<(), 
     Ok(())
 }
 
-fn held(held: bool, what: &str) -> Result<(), Failure> {
-    if held {
+fn held(broken: &[String], what: &str) -> Result<(), Failure> {
+    if broken.is_empty() {
         return Ok(());
     }
     Err(Failure::new(
         Exit::Failure,
-        format!("{what}: a check did not hold; the report names it"),
+        format!("{what}: did not hold: {}", broken.join("; ")),
     ))
 }
 
@@ -127,10 +127,10 @@ pub async fn demo(args: &DemoArgs, printer: Printer) -> Result<(), Failure> {
         keep_running: args.keep_running,
         json: printer.json,
     };
-    let good = demo::run(options)
+    let broken = demo::run(options)
         .await
         .map_err(|e| Failure::new(Exit::Failure, format!("{e:#}")))?;
-    held(good, "demonstration")
+    held(&broken, "demonstration")
 }
 
 /// Replays recorded answers.
@@ -144,8 +144,8 @@ pub async fn replay(args: &ReplayArgs, printer: Printer) -> Result<(), Failure> 
         json: printer.json,
         seed: args.seed,
     };
-    let good = demo::replay(options)
+    let broken = demo::replay(options)
         .await
         .map_err(|e| Failure::new(Exit::Failure, format!("{e:#}")))?;
-    held(good, "replay")
+    held(&broken, "replay")
 }

@@ -43,11 +43,11 @@ pub struct ReplayOptions {
 
 const LIMIT: Duration = Duration::from_secs(900);
 
-/// Runs the replay; true when the network's labels equal the scoring module's and every check held.
+/// Runs the replay; answers with the checks that did not hold: the labels and skills must equal the scoring module's, the money add up.
 ///
 /// # Errors
 /// When the file cannot be read or something did not work at all.
-pub async fn replay(options: ReplayOptions) -> anyhow::Result<bool> {
+pub async fn replay(options: ReplayOptions) -> anyhow::Result<Vec<String>> {
     let data = crowd::read(&options.labels, options.truth.as_deref())?;
     let say = |text: &str| {
         if !options.json {
@@ -143,7 +143,7 @@ pub async fn replay(options: ReplayOptions) -> anyhow::Result<bool> {
     }
     swarm.lap("settled, every node agrees");
     let claims = claim_everything(&swarm).await?;
-    let held = compare(
+    let broken = compare(
         &data,
         &place,
         &outcome,
@@ -152,7 +152,7 @@ pub async fn replay(options: ReplayOptions) -> anyhow::Result<bool> {
         &options,
     )?;
     swarm.shutdown().await;
-    Ok(held)
+    Ok(broken)
 }
 
 fn spec(data: &CrowdData, k_max: u16) -> TaskSpec {
@@ -227,7 +227,7 @@ fn compare(
     swarm: &Swarm,
     all_claimed: bool,
     options: &ReplayOptions,
-) -> anyhow::Result<bool> {
+) -> anyhow::Result<Vec<String>> {
     // The scoring module alone, in the file's own order of tasks and workers.
     let votes: Vec<Vote> = data
         .votes
@@ -276,7 +276,16 @@ fn compare(
     });
     let conserved = outcome.money.is_conserved() && all_claimed;
     let counted = outcome.votes.len() == data.votes.len();
-    let held = different == 0 && skills_equal && conserved && counted;
+    let broken: Vec<String> = [
+        ("every answer is counted", counted),
+        ("labels equal the scoring module's", different == 0),
+        ("skills equal the scoring module's", skills_equal),
+        ("money is conserved and claimed", conserved),
+    ]
+    .into_iter()
+    .filter(|(_, held)| !held)
+    .map(|(what, _)| what.to_owned())
+    .collect();
     let known = data.truth.len();
     let percent = |n: usize| 100.0 * n as f64 / known.max(1) as f64;
     let document = json!({
@@ -286,7 +295,7 @@ fn compare(
         "with_truth": known,
         "accuracy_percent": { "majority": percent(right_majority), "network": percent(right) },
         "seconds": swarm.seconds.iter().map(|(what, s)| json!({"what": what, "seconds": s})).collect::<Vec<_>>(),
-        "held": held,
+        "held": broken.is_empty(),
     });
     if options.json {
         println!("{document}");
@@ -319,5 +328,5 @@ fn compare(
             println!("{s:>8.1} s  {what}");
         }
     }
-    Ok(held)
+    Ok(broken)
 }

@@ -225,9 +225,13 @@ impl Report {
         Ok(())
     }
 
-    /// Whether everything held.
-    pub fn held(&self) -> bool {
-        self.checks.iter().all(|c| c.1)
+    /// The invariants that did not hold.
+    pub fn broken(&self) -> Vec<String> {
+        self.checks
+            .iter()
+            .filter(|(_, held)| !held)
+            .map(|(what, _)| what.clone())
+            .collect()
     }
 
     /// For programs.
@@ -249,7 +253,7 @@ impl Report {
             "gas": self.gas.iter().map(|(what, n, gas)| json!({"what": what, "transactions": n, "gas": gas})).collect::<Vec<_>>(),
             "seconds": self.seconds.iter().map(|(what, s)| json!({"what": what, "seconds": s})).collect::<Vec<_>>(),
             "checks": self.checks.iter().map(|(what, held)| json!({"what": what, "held": held})).collect::<Vec<_>>(),
-            "held": self.held(),
+            "held": self.broken().is_empty(),
         })
     }
 
