@@ -384,7 +384,7 @@ impl<'a> Lines<'a> {
 }
 
 /// A sentence for what the CSV reader refused.
-pub(super) fn csv_text(error: &csv::Error) -> String {
+fn csv_text(error: &csv::Error) -> String {
     match error.kind() {
         csv::ErrorKind::Utf8 { .. } => "not UTF-8; save the file as UTF-8".into(),
         csv::ErrorKind::UnequalLengths {

@@ -8,7 +8,7 @@
 //!   Manifest + item index + TaskOutcome --export--> JSONL, CSV
 //! ```
 //!
-//! [`digits`] is the built-in demonstration set and [`crowd`] reads published crowd answers.
+//! [`digits`] is the built-in demonstration set.
 //!
 //! What it does not do: no network, no chain, no clock, and no randomness of its own (the caller gives a seed). It decides
 //! nothing about labels or money: those rules stand in the protocol.
@@ -16,7 +16,6 @@
 //! whole or not at all.
 
 pub mod build;
-pub mod crowd;
 pub mod digits;
 pub mod export;
 pub mod items;
@@ -26,7 +25,6 @@ mod chance;
 mod pack;
 
 pub use build::{BuildError, Built, build};
-pub use crowd::{CrowdData, CrowdError};
 pub use export::{Export, ExportError, Format};
 pub use items::{ItemsError, SourceItem};
 pub use spec::{Decimal, SpecError, TaskSpec};

@@ -21,11 +21,13 @@ use super::{
     report::claim_everything,
     swarm::{Participant, Swarm},
 };
-use crate::dataset::{
-    build::build,
-    crowd::{self, CrowdData},
-    items::SourceItem,
-    spec::{Decimal, TaskSpec},
+use crate::{
+    dataset::{
+        build::build,
+        items::SourceItem,
+        spec::{Decimal, TaskSpec},
+    },
+    score::{CrowdData, read_crowd},
 };
 
 /// What is replayed.
@@ -48,7 +50,7 @@ const LIMIT: Duration = Duration::from_secs(900);
 /// # Errors
 /// When the file cannot be read or something did not work at all.
 pub async fn replay(options: ReplayOptions) -> anyhow::Result<Vec<String>> {
-    let data = crowd::read(&options.labels, options.truth.as_deref())?;
+    let data = read_crowd(&options.labels, options.truth.as_deref())?;
     let say = |text: &str| {
         if !options.json {
             eprintln!("* {text}");

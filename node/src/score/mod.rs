@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `read`, `names`, `votes` | files, without an allocation per row; names become numbers |
 //! | `class`, `text`, `pair`, `sets`, `value`, `shape`, `review` | one kind each: what a label looks like, the engine's input, tables |
+//! | `crowd` | the answers as numbers, for a replay |
 //! | `sheet`, `folder` | tables, and the folder that they are written to |
 //! | `measure` | accuracy, F1, calibration, word errors, rank correlation |
 //!
@@ -18,6 +19,7 @@
 //! bad files are errors that name file and line, never a panic.
 
 mod class;
+mod crowd;
 mod error;
 mod folder;
 mod measure;
@@ -43,6 +45,7 @@ use std::{
 
 use serde::Serialize;
 
+pub use crowd::{CrowdData, read_crowd};
 pub use error::ScoreError;
 
 use names::Names;

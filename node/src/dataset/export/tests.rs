@@ -7,7 +7,10 @@ use assay_protocol::{
 };
 use tempfile::TempDir;
 
-use crate::dataset::{Built, SourceItem, TaskSpec, build, crowd};
+use crate::{
+    dataset::{Built, SourceItem, TaskSpec, build},
+    score::read_crowd,
+};
 
 const LABELS: [&str; 3] = ["cat", "dog, small", "\"-1\""];
 
@@ -157,10 +160,17 @@ fn every_jsonl_line_is_json_with_all_votes() {
 fn exported_votes_and_results_are_read_back_as_crowd_data() {
     let (built, outcome) = finished();
     let export = Export::new(&built.manifest, &built.index, &outcome).unwrap();
-    let (mut votes, mut results) = (Vec::new(), Vec::new());
-    export.render(Format::VotesCsv, &mut votes).unwrap();
-    export.render(Format::ResultsCsv, &mut results).unwrap();
-    let data = crowd::parse(&votes, Some(&results)).unwrap();
+    let folder = TempDir::new().unwrap();
+    let file = |format, name: &str| {
+        let mut bytes = Vec::new();
+        export.render(format, &mut bytes).unwrap();
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let votes = file(Format::VotesCsv, "votes.csv");
+    let results = file(Format::ResultsCsv, "results.csv");
+    let data = read_crowd(&votes, Some(&results)).unwrap();
     assert_eq!(
         (
             data.votes.len(),
