@@ -65,7 +65,8 @@ impl Distances {
         for item in 0..index.items() {
             start.push(start[item] + index.votes(item).len().pow(2));
         }
-        let (mut cells, mut shares) = (vec![0; start[index.items()]], vec![0; start[index.items()]]);
+        let (mut cells, mut shares) =
+            (vec![0; start[index.items()]], vec![0; start[index.items()]]);
         for (item, &first) in start[..index.items()].iter().enumerate() {
             let texts = &index.texts[index.votes(item)];
             let count = texts.len();
@@ -187,8 +188,8 @@ impl Evidence {
     fn gather(&mut self, labelers: &[u32], shares: &[u32], table: &TextTable, shared: &Shared) {
         self.apart.clear();
         self.others.clear();
-        for (own, (&labeler, row)) in labelers.iter().zip(shares.chunks(labelers.len())).enumerate()
-        {
+        let rows = shares.chunks(labelers.len().max(1));
+        for (own, (&labeler, row)) in labelers.iter().zip(rows).enumerate() {
             let mut all = Others { sum: 0, weights: 0 };
             for (place, (&other, &share)) in labelers.iter().zip(row).enumerate() {
                 let weight = if place == own {
@@ -372,7 +373,8 @@ pub(super) fn skills(
 ) -> Vec<i64> {
     // Items with an answer, and per labeler the items and answers that others say something about, with what they say.
     let mut used: Vec<usize> = Vec::new();
-    let mut own_votes: Vec<Vec<(usize, usize, Option<i64>, i64)>> = vec![Vec::new(); index.labelers];
+    let mut own_votes: Vec<Vec<(usize, usize, Option<i64>, i64)>> =
+        vec![Vec::new(); index.labelers];
     let mut evidence = Evidence::default();
     for item in 0..index.items() {
         let votes = index.votes(item);
@@ -444,7 +446,11 @@ fn from_item(
         });
         return Some(i64::from(share));
     }
-    let others = || index.votes(item).filter(|&other| index.labeler[other] != labeler);
+    let others = || {
+        index
+            .votes(item)
+            .filter(|&other| index.labeler[other] != labeler)
+    };
     let mut all = Others { sum: 0, weights: 0 };
     let mut votes = others();
     let texts = others().map(|other| &index.texts[other].words[..]);

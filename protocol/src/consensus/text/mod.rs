@@ -219,7 +219,9 @@ pub fn text_from_table(
 fn weights_of(labelers: &[u32], (table, shared): (&TextTable, &Shared)) -> Vec<u64> {
     let alike = |own: u32| -> u64 {
         let others = labelers.iter().filter(|&&other| other != own);
-        others.map(|&other| u64::from(shared.errors(own, other))).sum()
+        others
+            .map(|&other| u64::from(shared.errors(own, other)))
+            .sum()
     };
     let weight = |&own: &u32| {
         let weight = u64::from(table.weight[own as usize]);

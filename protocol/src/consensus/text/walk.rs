@@ -227,7 +227,10 @@ impl Median {
                 continue;
             }
             let kin = self.kin[word].iter();
-            for (kin, saving) in kin.map(|&(kin, cost)| (kin, room - cost)).chain([(word, room)]) {
+            for (kin, saving) in kin
+                .map(|&(kin, cost)| (kin, room - cost))
+                .chain([(word, room)])
+            {
                 if saving > row[kin] {
                     if row[kin] == 0 {
                         touched.push(kin);

@@ -163,7 +163,10 @@ impl<'a> Index<'a> {
         let short = book.short.into_iter().map(|(letters, number)| {
             let bytes = letters.to_be_bytes();
             let length = SHORT_BYTES - letters.trailing_zeros() as usize / 8;
-            (String::from_utf8_lossy(&bytes[..length]).into_owned(), number)
+            (
+                String::from_utf8_lossy(&bytes[..length]).into_owned(),
+                number,
+            )
         });
         let mut words: Vec<(String, u32)> = short.chain(book.long).collect();
         words.sort_unstable();
