@@ -328,14 +328,14 @@ pub(super) fn shared_errors(
     let (mut common, mut longest) = (0u64, 0u64);
     let mut from: Vec<u32> = Vec::new();
     let mut met = pairs.of_answers.iter();
-    for item in 0..index.items() {
+    for (item, consensus) in consensus.iter().enumerate() {
         let texts = &index.texts[index.votes(item)];
         if texts.len() < SHARED_VOTES_MIN {
             continue;
         }
         from.clear();
         let texts = texts.iter().map(|text| &text.words[..]);
-        measure.each(&consensus[item], texts, |value| from.push(value));
+        measure.each(consensus, texts, |value| from.push(value));
         for (a, &way) in from.iter().enumerate() {
             let row = distances.row(index, item, a);
             for ((&other, &between), &pair) in from.iter().zip(row).skip(a + 1).zip(&mut met) {
@@ -363,6 +363,17 @@ pub(super) fn shared_errors(
     found
 }
 
+/// One answer to an item that somebody else, or the gold, says something about.
+#[derive(Clone)]
+struct Said {
+    item: usize,
+    vote: usize,
+    /// Mean distance from what is said about the item, Q16; `None` where nobody else says anything.
+    near: Option<i64>,
+    /// Least mean distance of another answer from the rest, Q16.
+    least: i64,
+}
+
 /// Skill of every labeler in parts per million.
 pub(super) fn skills(
     index: &Index<'_>,
@@ -373,8 +384,7 @@ pub(super) fn skills(
 ) -> Vec<i64> {
     // Items with an answer, and per labeler the items and answers that others say something about, with what they say.
     let mut used: Vec<usize> = Vec::new();
-    let mut own_votes: Vec<Vec<(usize, usize, Option<i64>, i64)>> =
-        vec![Vec::new(); index.labelers];
+    let mut own_votes: Vec<Vec<Said>> = vec![Vec::new(); index.labelers];
     let mut evidence = Evidence::default();
     for item in 0..index.items() {
         let votes = index.votes(item);
@@ -397,17 +407,28 @@ pub(super) fn skills(
                 let near = evidence.others[own].mean().map(|mean| mean as i64);
                 (near, evidence.least_without(own, shares) as i64)
             };
-            own_votes[labelers[own] as usize].push((item, vote, near, least));
+            own_votes[labelers[own] as usize].push(Said {
+                item,
+                vote,
+                near,
+                least,
+            });
         }
     }
     own_votes
         .iter()
         .map(|list| {
             let (mut gain, mut room) = (0i64, 0i64);
-            for (place, &(item, vote, near, least)) in list.iter().enumerate() {
+            for (place, said) in list.iter().enumerate() {
+                let &Said {
+                    item,
+                    vote,
+                    near,
+                    least,
+                } = said;
                 // With one answer alone, the next item of the task stands for another item.
                 let other = if list.len() > 1 {
-                    list[(place + 1) % list.len()].0
+                    list[(place + 1) % list.len()].item
                 } else {
                     let next = used.partition_point(|&used| used <= item) % used.len();
                     used[next]

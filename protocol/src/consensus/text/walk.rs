@@ -183,9 +183,9 @@ impl Median {
                 let base = STEP + whole.min(least(through));
                 let at = (place, *weight, base);
                 self.save(&mut inserted, at, other, through, (row, touched));
-                if place < m {
+                if let Some(deleted) = deleted.get_mut(place) {
                     let gap = least(&tables.deleted[cells.clone()]);
-                    deleted[place] += weight * gap as u64;
+                    *deleted += weight * gap as u64;
                     let through = &tables.replaced[cells];
                     let at = (place, *weight, STEP + gap.min(least(through)));
                     self.save(&mut replaced, at, other, through, (row, touched));

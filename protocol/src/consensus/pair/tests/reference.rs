@@ -251,7 +251,8 @@ fn plain(input: &PairInput<'_>) -> PairResult {
             for (&(left, right), &value) in &cells {
                 if left == object || right == object {
                     let share = (value * Q / information[object]).min(Q);
-                    variance += share * share * inverse(information[left + right - object]) >> 32;
+                    let other = information[left + right - object];
+                    variance += (share * share * inverse(other)) >> 32;
                 }
             }
             let own = input
@@ -260,7 +261,7 @@ fn plain(input: &PairInput<'_>) -> PairResult {
                 .filter(|v| v.left as usize == object || v.right as usize == object);
             ObjectResult {
                 score_milli: milli(moved(state.score[object], slopes[object])),
-                half_width_milli: (variance.isqrt() * 1_960 >> 16) as u64,
+                half_width_milli: ((variance.isqrt() * 1_960) >> 16) as u64,
                 rank: None,
                 comparisons: own.count() as u32,
             }
