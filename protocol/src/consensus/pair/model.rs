@@ -112,10 +112,11 @@ impl Masses {
         for entry in index.entries.iter().filter(|entry| counts(entry)) {
             let cell = entry.cell as usize;
             let credit = left_won(p[cell], reliability[entry.labeler as usize], entry.share);
+            // Weights are at most one, and a cell has less than 2^24 votes.
             let weight = i64::from(entry.weight);
-            let left = (weight * i64::from(credit)) >> FRACTION_BITS;
-            masses.left[cell] += left;
-            masses.right[cell] += weight - left;
+            let left = weight.wrapping_mul(i64::from(credit)) >> FRACTION_BITS;
+            masses.left[cell] = masses.left[cell].wrapping_add(left);
+            masses.right[cell] = masses.right[cell].wrapping_add(weight.wrapping_sub(left));
         }
         masses
     }
@@ -123,18 +124,34 @@ impl Masses {
 
 /// Posterior probability that the left object won the draw, given the report of a labeler with `reliability`; Q16, and for a tie the mean
 /// of both cases.
+#[inline]
 fn left_won(left: u32, reliability: u32, share: u32) -> u32 {
-    let (p, r) = (u64::from(left), u64::from(reliability));
-    let one = u64::from(ONE);
-    let posterior = |truthful: u64| {
-        let own = p * truthful;
-        ((own << FRACTION_BITS) / (own + (one - p) * (one - truthful))) as u32
+    // Reports come in no order: choosing a number is cheaper than choosing a way.
+    let report = if share == 0 {
+        ONE.wrapping_sub(reliability)
+    } else {
+        reliability
     };
-    match share {
-        ONE => posterior(r),
-        0 => posterior(one - r),
-        _ => (posterior(r) + posterior(one - r)) / 2,
+    let credit = posterior(left, report);
+    if share == ONE / 2 {
+        return (credit + posterior(left, ONE - reliability)) / 2;
     }
+    credit
+}
+
+/// Posterior of a case of probability `prior` that is reported with `truthful`, against the opposite report of the opposite case; all Q16
+/// and strictly between zero and one.
+#[inline]
+fn posterior(prior: u32, truthful: u32) -> u32 {
+    // Even odds leave the report alone.
+    if prior == ONE / 2 {
+        return truthful;
+    }
+    let (p, t, one) = (u64::from(prior), u64::from(truthful), u64::from(ONE));
+    // Factors are below 2^16, so products stay below 2^32 and the shifted one below 2^48.
+    let own = p.wrapping_mul(t);
+    let opposite = one.wrapping_sub(p).wrapping_mul(one.wrapping_sub(t));
+    ((own << FRACTION_BITS) / own.wrapping_add(opposite)) as u32
 }
 
 /// The probability of each cell's left object.
@@ -241,14 +258,21 @@ impl Fit {
         for entry in &index.entries {
             let reliability = self.table.reliability[entry.labeler as usize];
             // A tie says nothing about truthfulness.
-            let truthful = match entry.share {
-                ONE => left_won(p[entry.cell as usize], reliability, ONE),
-                0 => ONE - left_won(p[entry.cell as usize], reliability, 0),
-                _ => continue,
+            if entry.share == ONE / 2 {
+                continue;
+            }
+            let credit = left_won(p[entry.cell as usize], reliability, entry.share);
+            let truthful = if entry.share == 0 {
+                ONE.wrapping_sub(credit)
+            } else {
+                credit
             };
+            // Weights are at most one, and a labeler has less than 2^24 votes.
+            let weight = u64::from(entry.weight);
             let (right, all) = &mut sums[entry.labeler as usize];
-            *right += (u64::from(entry.weight) * u64::from(truthful)) >> FRACTION_BITS;
-            *all += u64::from(entry.weight);
+            let earned = weight.wrapping_mul(u64::from(truthful)) >> FRACTION_BITS;
+            *right = right.wrapping_add(earned);
+            *all = all.wrapping_add(weight);
         }
         let (right, all) = sums
             .iter()

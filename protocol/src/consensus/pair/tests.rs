@@ -8,6 +8,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+mod reference;
+
 use super::model::logistic;
 use super::*;
 use crate::consensus::draw::Rng;

@@ -15,7 +15,11 @@ pub const MAX_COMPARISONS: u64 = 1 << 24;
 /// Most objects of one order, in objects.
 pub const MAX_ORDER: u64 = 256;
 
-const _: () = assert!(MAX_OBJECTS <= MAX_ITEMS);
+/// Bits that name an object, and that name a labeler, in a packed comparison; two more hold left's share in halves.
+const NAME_BITS: u32 = 20;
+
+const _: () = assert!(MAX_OBJECTS <= MAX_ITEMS && MAX_OBJECTS <= 1 << NAME_BITS);
+const _: () = assert!(MAX_LABELERS <= 1 << NAME_BITS && 3 * NAME_BITS + 2 <= u64::BITS);
 
 /// Outcome of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -111,8 +115,7 @@ type Row = (u32, u32, u32, u32, u32);
 impl Index {
     pub fn of_comparisons(input: &PairInput<'_>) -> Result<Self, ConsensusError> {
         check_sizes(input.objects, input.labelers, input.votes.len() as u64)?;
-        let mut rows = Vec::with_capacity(input.votes.len());
-        let mut seen = Vec::with_capacity(input.votes.len());
+        let mut packed = Vec::with_capacity(input.votes.len());
         let mut votes_of_labeler = vec![0; input.labelers as usize];
         for (index, vote) in input.votes.iter().enumerate() {
             check_labeler(index, vote.labeler, input.labelers)?;
@@ -124,32 +127,19 @@ impl Index {
                     object: vote.left,
                 });
             }
-            let share = match vote.outcome {
-                Outcome::Left => ONE,
+            let halves = match vote.outcome {
+                Outcome::Left => 2,
                 Outcome::Right => 0,
-                Outcome::Tie => ONE / 2,
+                Outcome::Tie => 1,
             };
-            rows.push((vote.left, vote.right, vote.labeler, share, ONE));
-            seen.push((
-                vote.labeler,
-                vote.left.min(vote.right),
-                vote.left.max(vote.right),
-            ));
+            let sides = u64::from(vote.left) << NAME_BITS | u64::from(vote.right);
+            packed.push((sides << NAME_BITS | u64::from(vote.labeler)) << 2 | halves);
             votes_of_labeler[vote.labeler as usize] += 1;
         }
-        seen.sort_unstable();
-        for row in &mut rows {
-            let key = (row.2, row.0.min(row.1), row.0.max(row.1));
-            let first = seen.partition_point(|other| *other < key);
-            let again = seen[first..]
-                .iter()
-                .take_while(|other| **other == key)
-                .count();
-            row.4 = (ONE / again as u32).max(1);
-        }
+        packed.sort_unstable();
         Ok(Self::build(
             (input.objects, input.labelers, input.sided),
-            rows,
+            &rows_of(&packed),
             votes_of_labeler,
         ))
     }
@@ -189,22 +179,22 @@ impl Index {
                 }
             }
         }
+        rows.sort_unstable();
         Ok(Self::build(
             (input.objects, input.labelers, false),
-            rows,
+            &rows,
             votes_of_labeler,
         ))
     }
 
     fn build(
         (objects, labelers, sided): (u32, u32, bool),
-        mut rows: Vec<Row>,
+        rows: &[Row],
         votes_of_labeler: Vec<u32>,
     ) -> Self {
-        rows.sort_unstable();
         let mut comparisons = vec![0; objects as usize];
         let (mut cells, mut entries) = (Vec::new(), Vec::with_capacity(rows.len()));
-        for (left, right, labeler, share, weight) in rows {
+        for &(left, right, labeler, share, weight) in rows {
             if cells.last() != Some(&(left, right)) {
                 cells.push((left, right));
             }
@@ -227,6 +217,34 @@ impl Index {
             comparisons,
         }
     }
+}
+
+/// Unpacks sorted comparisons and shares the weight of a labeler's answers about the same two objects, whichever of them is left.
+fn rows_of(packed: &[u64]) -> Vec<Row> {
+    let name = |packed: u64| packed as u32 & ((1 << NAME_BITS) - 1);
+    let cell_of = |packed: &u64| packed >> (NAME_BITS + 2);
+    let cells: Vec<&[u64]> = packed.chunk_by(|x, y| cell_of(x) == cell_of(y)).collect();
+    let mut rows = Vec::with_capacity(packed.len());
+    for cell in &cells {
+        let sides = cell_of(&cell[0]);
+        let (left, right) = (name(sides >> NAME_BITS), name(sides));
+        let mirrored = u64::from(right) << NAME_BITS | u64::from(left);
+        let mut other: &[u64] = cells
+            .binary_search_by_key(&mirrored, |cell| cell_of(&cell[0]))
+            .map_or(&[], |place| cells[place]);
+        for same in cell.chunk_by(|x, y| x >> 2 == y >> 2) {
+            let labeler = name(same[0] >> 2);
+            // Both cells are sorted by labeler.
+            let before = other.iter().take_while(|vote| name(*vote >> 2) < labeler);
+            other = &other[before.count()..];
+            let again = other.iter().take_while(|vote| name(*vote >> 2) == labeler);
+            let weight = (ONE / (same.len() + again.count()) as u32).max(1);
+            for vote in same {
+                rows.push((left, right, labeler, (vote & 3) as u32 * (ONE / 2), weight));
+            }
+        }
+    }
+    rows
 }
 
 fn at_most(what: &'static str, count: u64, max: u64) -> Result<(), ConsensusError> {

@@ -9,6 +9,6 @@ use super::algorithm_id;
 fn the_algorithm_id_changes_only_on_purpose() {
     assert_eq!(
         hex::encode(algorithm_id()),
-        "a00a415a66b98e6c5bcb567eef74c0e0955e0158da950bc077a73bdf901f5c75"
+        "34f14b7ec4b0ef0d1bb15bb2eb246574c2bf9c090bda37a2b67923bfb2a9f420"
     );
 }

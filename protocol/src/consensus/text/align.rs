@@ -1,28 +1,88 @@
-//! Alignment of word sequences: distances, the word transition network, and the walk to a median text.
+//! Alignment of word sequences: distances, the word transition network, places in each other.
 //!
-//! Sources: Levenshtein distance; the network and its vote follow Fiscus ("A post-processing system to yield reduced word error rates:
-//! ROVER", ASRU 1997), with weighted slots; the walk is the greedy perturbation method for generalised median strings (Kohonen 1985;
-//! Martinez-Hinarejos, Juan, Casacuberta 2000), each round of which looks at every deletion, replacement and insertion at once.
-//! Invariants: every cost is in thousandths of a word; weights are below 2^24 and votes per item at most 64, words at most 2^10, so
-//! sums of weighted costs stay below 2^52.
+//! Sources: Levenshtein distance in bit vectors after Myers ("A fast bit-vector algorithm for approximate string matching", J. ACM 1999) in the
+//! form of Hyyro (2003); the network and its vote follow Fiscus ("A post-processing system to yield reduced word error rates: ROVER", ASRU
+//! 1997), with weighted slots.
+//! Invariants: every cost is in thousandths of a word; weights are below 2^24 and votes per item at most 64, so a network's weight stays
+//! below 2^30; texts have at most 2^10 words and networks at most 2^16 slots, so table entries stay below 2^27.
 
-/// Cost of a word too many, too few or wrong, in thousandths.
-pub(super) const WORD: u64 = 1000;
-/// Discount on replacing a word by one that is spelled the same, in thousandths; other spellings get it in proportion to what they share.
-pub(super) const KINSHIP: u64 = 300;
-/// Words that share less than this of their letters are strangers, in thousandths.
-pub(super) const KIN_MIN: u64 = 500;
-/// Most steps of the walk, in words changed.
-pub(super) const STEPS_MAX: usize = 24;
-/// The walk is left out where its table of (place, word) would be larger than this, in cells.
-pub(super) const WALK_CELLS_MAX: usize = 1 << 20;
+use super::walk::WORD;
 
-/// Levenshtein distance in words.
-pub(super) fn distance(a: &[u32], b: &[u32]) -> u32 {
-    if a == b {
-        return 0;
+/// [`WORD`] as an entry of a table.
+const STEP: u32 = WORD as u32;
+/// Longest text that is compared word by word in one bit vector, in words.
+const VECTOR_WORDS: usize = u64::BITS as usize;
+
+/// Distances from one text to several: where each word stands in the one, as bits.
+pub(super) struct Distance {
+    /// By word; all zero between calls.
+    places: Vec<u64>,
+    row: Vec<u32>,
+}
+
+impl Distance {
+    /// Room for words with numbers below `words`.
+    pub fn new(words: usize) -> Self {
+        Self {
+            places: vec![0; words],
+            row: Vec::new(),
+        }
     }
-    let mut row: Vec<u32> = (0..=b.len() as u32).collect();
+
+    /// Levenshtein distance in words from `one` to each of `others`.
+    pub fn each<'t>(
+        &mut self,
+        one: &[u32],
+        others: impl IntoIterator<Item = &'t [u32]>,
+        mut found: impl FnMut(u32),
+    ) {
+        if one.is_empty() || one.len() > VECTOR_WORDS {
+            others
+                .into_iter()
+                .for_each(|other| found(by_rows(one, other, &mut self.row)));
+            return;
+        }
+        for (place, &word) in one.iter().enumerate() {
+            self.places[word as usize] |= 1 << place;
+        }
+        for other in others {
+            found(by_bits(one.len(), other, &self.places));
+        }
+        for &word in one {
+            self.places[word as usize] = 0;
+        }
+    }
+}
+
+/// Distance of a text of `length` words, at least one and at most [`VECTOR_WORDS`], whose words have the bits `places`.
+///
+/// The table of distances is walked by columns, one word of `other` each. Neighbouring cells differ by at most one, so a column is kept
+/// as two sets of places: where it rises and where it falls.
+fn by_bits(length: usize, other: &[u32], places: &[u64]) -> u32 {
+    let last = 1u64 << (length - 1);
+    let (mut rises, mut falls) = (u64::MAX, 0u64);
+    let mut distance = length as u32;
+    for &word in other {
+        let equal = places[word as usize];
+        let diagonal = ((equal & rises).wrapping_add(rises) ^ rises) | equal | falls;
+        let mut more = falls | !(diagonal | rises);
+        let mut less = diagonal & rises;
+        // A rise and a fall exclude each other; a fall is only possible from a distance of at least one.
+        distance = distance
+            .wrapping_add(u32::from(more & last != 0))
+            .wrapping_sub(u32::from(less & last != 0));
+        more = (more << 1) | 1;
+        less <<= 1;
+        rises = less | !(diagonal | more);
+        falls = more & diagonal;
+    }
+    distance
+}
+
+/// Distance by the table, one row at a time, for texts of any length.
+fn by_rows(a: &[u32], b: &[u32], row: &mut Vec<u32>) -> u32 {
+    row.clear();
+    row.extend(0..=b.len() as u32);
     for (i, x) in a.iter().enumerate() {
         let mut diagonal = row[0];
         row[0] = i as u32 + 1;
@@ -44,42 +104,80 @@ type Slot = Vec<(Option<u32>, u64, u32)>;
 #[derive(Default)]
 pub(super) struct Network {
     slots: Vec<Slot>,
+    /// Slots before the text at hand, and empty ones whose memory is used again.
+    old: Vec<Slot>,
+    spare: Vec<Slot>,
     weight: u64,
     votes: u32,
+    table: Vec<u32>,
+    /// Cost of each slot without a word, and of each word of the text at each slot.
+    skip: Vec<u32>,
+    reading: Vec<u32>,
+    /// Words of the text with their positions; sorted.
+    order: Vec<(u32, u32)>,
 }
 
 impl Network {
-    /// Cost of reading `word` at `slot`: the share of the weight that says otherwise.
-    fn cost(&self, slot: &Slot, word: Option<u32>) -> u64 {
-        match slot.binary_search_by_key(&word, |entry| entry.0) {
-            Ok(place) => (self.weight - slot[place].1) * WORD / self.weight,
-            Err(_) => WORD,
+    /// Forgets all texts.
+    pub fn clear(&mut self) {
+        self.spare.extend(self.slots.drain(..).map(|mut slot| {
+            slot.clear();
+            slot
+        }));
+        (self.weight, self.votes) = (0, 0);
+    }
+
+    /// Costs of a slot: of no word, and of each position of a text whose words stand in `order`; the share of the weight that says otherwise.
+    fn costs(weight: u64, slot: &Slot, order: &[(u32, u32)], out: &mut [u32]) -> u32 {
+        let cost = |own: u64| ((weight - own) * WORD / weight) as u32;
+        let mut skip = STEP;
+        out.fill(STEP);
+        for &(word, own, _) in slot {
+            let Some(word) = word else {
+                skip = cost(own);
+                continue;
+            };
+            let first = order.partition_point(|entry| entry.0 < word);
+            for &(_, position) in order[first..].iter().take_while(|entry| entry.0 == word) {
+                out[position as usize] = cost(own);
+            }
         }
+        skip
     }
 
     /// Aligns a text and adds its votes. Among equal alignments a match comes before a skipped slot, and that before a new one.
     pub fn add(&mut self, words: &[u32], weight: u64) {
         let (n, m) = (self.slots.len(), words.len());
         let width = m + 1;
-        let skip: Vec<u64> = self.slots.iter().map(|s| self.cost(s, None)).collect();
-        let mut table = vec![0u64; (n + 1) * width];
-        let mut reading = vec![0u64; n * m];
-        for j in 1..=m {
-            table[j] = table[j - 1] + WORD;
-        }
-        for i in 1..=n {
-            table[i * width] = table[(i - 1) * width] + skip[i - 1];
-            for j in 1..=m {
-                let cost = self.cost(&self.slots[i - 1], Some(words[j - 1]));
-                reading[(i - 1) * m + j - 1] = cost;
-                table[i * width + j] = (table[(i - 1) * width + j - 1] + cost)
-                    .min(table[(i - 1) * width + j] + skip[i - 1])
-                    .min(table[i * width + j - 1] + WORD);
+        self.order.clear();
+        self.order.extend(words.iter().copied().zip(0..));
+        self.order.sort_unstable();
+        self.skip.clear();
+        self.reading.clear();
+        self.reading.resize(n * m, 0);
+        self.table.clear();
+        self.table.extend((0..width as u32).map(|j| j * STEP));
+        self.table.resize((n + 1) * width, 0);
+        for (i, slot) in self.slots.iter().enumerate() {
+            let reading = &mut self.reading[i * m..(i + 1) * m];
+            let skip = Self::costs(self.weight, slot, &self.order, reading);
+            self.skip.push(skip);
+            let (upper, lower) = self.table[i * width..(i + 2) * width].split_at_mut(width);
+            let mut left = upper[0] + skip;
+            lower[0] = left;
+            for ((slot, &cost), pair) in lower[1..].iter_mut().zip(&*reading).zip(upper.windows(2))
+            {
+                // Entries are far below the limits named above.
+                left = pair[0]
+                    .wrapping_add(cost)
+                    .min(pair[1].wrapping_add(skip))
+                    .min(left.wrapping_add(STEP));
+                *slot = left;
             }
         }
-        let old = std::mem::take(&mut self.slots);
+        let (table, reading, skip) = (&self.table, &self.reading, &self.skip);
+        std::mem::swap(&mut self.slots, &mut self.old);
         let (mut i, mut j) = (n, m);
-        let mut old = old.into_iter().rev();
         while i > 0 || j > 0 {
             let here = table[i * width + j];
             let matched = i > 0
@@ -88,9 +186,9 @@ impl Network {
             let skipped = i > 0 && here == table[(i - 1) * width + j] + skip[i - 1];
             let mut slot = if matched || skipped {
                 i -= 1;
-                old.next().unwrap_or_default()
+                self.old.pop().unwrap_or_default()
             } else {
-                let mut fresh = Slot::new();
+                let mut fresh = self.spare.pop().unwrap_or_default();
                 if self.votes > 0 {
                     fresh.push((None, self.weight, self.votes));
                 }
@@ -131,256 +229,36 @@ impl Network {
     }
 }
 
-/// The answers of one item with the words among them numbered from zero, and who is kin to whom.
-pub(super) struct Median<'a> {
-    words: Vec<u32>,
-    texts: Vec<Vec<usize>>,
-    weights: &'a [u64],
-    /// For each word, the words (itself included) that cost less than a whole word, with their cost.
-    kin: Vec<Vec<(usize, u64)>>,
-}
-
-/// Cost of replacing one word by another: their common beginning and end count as shared.
-fn replacing(a: &[char], b: &[char]) -> u64 {
-    let (short, long) = (a.len().min(b.len()), a.len().max(b.len()));
-    let head = a.iter().zip(b).take_while(|(x, y)| x == y).count();
-    let tail = a
-        .iter()
-        .rev()
-        .zip(b.iter().rev())
-        .take_while(|(x, y)| x == y)
-        .count()
-        .min(short - head);
-    let shared = ((head + tail) * 1000) as u64 / long.max(1) as u64;
-    if shared < KIN_MIN {
-        WORD
-    } else {
-        WORD - KINSHIP * shared / 1000
+/// For each word of `text`, the position in `other` that a cheapest alignment gives it, with an equal word or another; among equally cheap ways
+/// back from the end, two words in one place come before a word of `text` alone, and that before a word of `other` alone.
+pub(super) fn aligned(text: &[u32], other: &[u32], table: &mut Vec<u32>) -> Vec<Option<usize>> {
+    let (mut i, mut j) = (text.len(), other.len());
+    let mut found = vec![None; i];
+    // Equal words at the end stand in one place in some cheapest alignment, and the way back takes it.
+    while i > 0 && j > 0 && text[i - 1] == other[j - 1] {
+        (i, j) = (i - 1, j - 1);
+        found[i] = Some(j);
     }
-}
-
-impl<'a> Median<'a> {
-    /// Prepares the walk; `None` where its table would be too large for texts of up to `length` words.
-    pub fn new(
-        texts: &[&[u32]],
-        weights: &'a [u64],
-        dictionary: &[String],
-        length: usize,
-    ) -> Option<Self> {
-        let mut words: Vec<u32> = texts.iter().flat_map(|text| text.iter().copied()).collect();
-        words.sort_unstable();
-        words.dedup();
-        let places = length + STEPS_MAX + 1;
-        if words.len().max(1) * words.len().max(places) > WALK_CELLS_MAX {
-            return None;
-        }
-        let letters: Vec<Vec<char>> = words
-            .iter()
-            .map(|&word| dictionary[word as usize].chars().collect())
-            .collect();
-        let mut kin: Vec<Vec<(usize, u64)>> = (0..words.len()).map(|i| vec![(i, 0)]).collect();
-        for (i, a) in letters.iter().enumerate() {
-            for (j, b) in letters.iter().enumerate().skip(i + 1) {
-                if a.first() != b.first() && a.last() != b.last() {
-                    continue;
-                }
-                let cost = replacing(a, b);
-                if cost < WORD {
-                    kin[i].push((j, cost));
-                    kin[j].push((i, cost));
-                }
-            }
-        }
-        let number = |word: &u32| words.binary_search(word).unwrap_or(0);
-        Some(Self {
-            texts: texts
-                .iter()
-                .map(|text| text.iter().map(number).collect())
-                .collect(),
-            weights,
-            kin,
-            words,
-        })
-    }
-
-    /// Cost of replacing `word` by each word of `other`.
-    fn costs(&self, word: usize, other: &[usize], out: &mut [u64]) {
-        let kin = &self.kin[word];
-        for (slot, &seen) in out.iter_mut().zip(other) {
-            *slot = kin
-                .iter()
-                .find(|entry| entry.0 == seen)
-                .map_or(WORD, |entry| entry.1);
+    let width = j + 1;
+    table.clear();
+    table.extend(0..width as u32);
+    table.resize((i + 1) * width, 0);
+    for (row, &word) in text[..i].iter().enumerate() {
+        let (upper, lower) = table[row * width..(row + 2) * width].split_at_mut(width);
+        let mut left = row as u32 + 1;
+        lower[0] = left;
+        for ((slot, &seen), pair) in lower[1..].iter_mut().zip(other).zip(upper.windows(2)) {
+            left = (pair[0] + u32::from(word != seen)).min(left.min(pair[1]) + 1);
+            *slot = left;
         }
     }
-
-    /// Walks from `start` (words of the answers) to a text that no single change brings closer to the weighted answers.
-    pub fn walk(&self, start: &[u32]) -> Vec<u32> {
-        let mut text: Vec<usize> = start
-            .iter()
-            .filter_map(|word| self.words.binary_search(word).ok())
-            .collect();
-        for _ in 0..STEPS_MAX {
-            match self.best_change(&text) {
-                Some(Change::Delete(place)) => {
-                    text.remove(place);
-                }
-                Some(Change::Replace(place, word)) => text[place] = word,
-                Some(Change::Insert(place, word)) => text.insert(place, word),
-                None => break,
-            }
-        }
-        text.into_iter().map(|word| self.words[word]).collect()
-    }
-
-    /// The change that lowers the weighted distance most; ties by deletion, replacement, insertion, then place, then word.
-    fn best_change(&self, text: &[usize]) -> Option<Change> {
-        let (m, count) = (text.len(), self.words.len());
-        let mut now = 0;
-        let mut deleted = vec![0u64; m];
-        // What a word that no answer has would cost at each place, and what each word saves against that.
-        let mut strange = [vec![0u64; m + 1], vec![0u64; m]];
-        let mut saved = [vec![0u64; (m + 1) * count], vec![0u64; m * count]];
-        let mut row = vec![0u64; count];
-        let mut touched = Vec::new();
-        for (other, &weight) in self.texts.iter().zip(self.weights) {
-            let width = other.len() + 1;
-            let (front, back) = self.tables(text, other);
-            now += weight * back[0];
-            for place in 0..=m {
-                let before = &front[place * width..(place + 1) * width];
-                // Insertion before the place, then replacement of what stands there.
-                for kind in 0..2.min(1 + m - place) {
-                    let after = &back[(place + kind) * width..(place + kind + 1) * width];
-                    let gap = least_sum(before, after);
-                    if kind == 1 {
-                        deleted[place] += weight * gap;
-                    }
-                    let base = WORD + gap.min(least_sum(before, &after[1..]));
-                    strange[kind][place] += weight * base;
-                    for ((&word, f), b) in other.iter().zip(before).zip(&after[1..]) {
-                        let joined = f + b;
-                        if joined >= base {
-                            continue;
-                        }
-                        for &(kin, cost) in &self.kin[word] {
-                            let saving = base.saturating_sub(joined + cost);
-                            if row[kin] == 0 && saving > 0 {
-                                touched.push(kin);
-                            }
-                            row[kin] = row[kin].max(saving);
-                        }
-                    }
-                    for kin in touched.drain(..) {
-                        saved[kind][place * count + kin] += weight * row[kin];
-                        row[kin] = 0;
-                    }
-                }
-            }
-        }
-        let mut best = (now, None);
-        for (place, &cost) in deleted.iter().enumerate() {
-            if cost < best.0 {
-                best = (cost, Some(Change::Delete(place)));
-            }
-        }
-        for kind in [1, 0] {
-            let [insertions, replacements] = &saved;
-            let saved = if kind == 1 { replacements } else { insertions };
-            for (cell, &saving) in saved.iter().enumerate() {
-                let (place, word) = (cell / count, cell % count);
-                let cost = strange[kind][place] - saving;
-                if cost < best.0 {
-                    let change = if kind == 1 {
-                        Change::Replace(place, word)
-                    } else {
-                        Change::Insert(place, word)
-                    };
-                    best = (cost, Some(change));
-                }
-            }
-        }
-        best.1
-    }
-
-    /// Distances of all beginnings, and of all ends, of two texts.
-    fn tables(&self, text: &[usize], other: &[usize]) -> (Vec<u64>, Vec<u64>) {
-        let (m, width) = (text.len(), other.len() + 1);
-        let mut front = Vec::with_capacity((m + 1) * width);
-        front.extend((0..width as u64).map(|j| j * WORD));
-        let mut back = vec![0u64; (m + 1) * width];
-        for (j, slot) in back[m * width..].iter_mut().rev().enumerate() {
-            *slot = j as u64 * WORD;
-        }
-        let mut costs = vec![WORD; other.len()];
-        for (i, &word) in text.iter().enumerate() {
-            self.costs(word, other, &mut costs);
-            let mut left = front[i * width] + WORD;
-            front.push(left);
-            for (j, cost) in costs.iter().enumerate() {
-                let above = i * width + j;
-                left = (front[above] + cost).min(left.min(front[above + 1]) + WORD);
-                front.push(left);
-            }
-        }
-        for (i, &word) in text.iter().enumerate().rev() {
-            self.costs(word, other, &mut costs);
-            let (upper, lower) = back[i * width..(i + 2) * width].split_at_mut(width);
-            let mut right = lower[width - 1] + WORD;
-            upper[width - 1] = right;
-            for (j, cost) in costs.iter().enumerate().rev() {
-                right = (lower[j + 1] + cost).min(right.min(lower[j]) + WORD);
-                upper[j] = right;
-            }
-        }
-        (front, back)
-    }
-}
-
-/// The least sum of two entries in the same place, over the shorter of both.
-fn least_sum(a: &[u64], b: &[u64]) -> u64 {
-    let mut least = u64::MAX;
-    for (x, y) in a.iter().zip(b) {
-        least = least.min(x + y);
-    }
-    least
-}
-
-/// One change of a text: place and word.
-#[derive(Clone, Copy, Debug)]
-enum Change {
-    Delete(usize),
-    Replace(usize, usize),
-    Insert(usize, usize),
-}
-
-/// For each word of `text`, the position in `other` that a cheapest alignment gives it, where the words are equal.
-pub(super) fn matches(text: &[u32], other: &[u32]) -> Vec<Option<usize>> {
-    let (m, n) = (text.len(), other.len());
-    let width = n + 1;
-    let mut table: Vec<u32> = vec![0; (m + 1) * width];
-    for i in 0..=m {
-        for j in 0..=n {
-            table[i * width + j] = match (i, j) {
-                (0, _) => j as u32,
-                (_, 0) => i as u32,
-                _ => (table[(i - 1) * width + j - 1] + u32::from(text[i - 1] != other[j - 1]))
-                    .min(table[(i - 1) * width + j] + 1)
-                    .min(table[i * width + j - 1] + 1),
-            };
-        }
-    }
-    let mut found = vec![None; m];
-    let (mut i, mut j) = (m, n);
     while i > 0 && j > 0 {
+        let here = table[i * width + j];
         let differ = u32::from(text[i - 1] != other[j - 1]);
-        if table[i * width + j] == table[(i - 1) * width + j - 1] + differ {
-            i -= 1;
-            j -= 1;
-            if differ == 0 {
-                found[i] = Some(j);
-            }
-        } else if table[i * width + j] == table[(i - 1) * width + j] + 1 {
+        if here == table[(i - 1) * width + j - 1] + differ {
+            (i, j) = (i - 1, j - 1);
+            found[i] = Some(j);
+        } else if here == table[(i - 1) * width + j] + 1 {
             i -= 1;
         } else {
             j -= 1;

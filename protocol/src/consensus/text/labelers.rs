@@ -1,7 +1,9 @@
 //! What the texts say about labelers: weight, shared errors, skill.
 //!
 //! **Weight.** The mean distance of a labeler's answers from the others' answers to the same items, against the mean of each item, gives
-//! the share of words that are confirmed; the weight is its square over the square of the crowd's. A few pseudo-items draw it to one.
+//! the share of words that are not confirmed. The weight is the information in a word of the labeler's, minus the logarithm of that share,
+//! over the crowd's: who is wrong half as often counts a fixed amount more, so that differences count for more in a good crowd, where
+//! they are of skill, than in one that mostly disagrees, where they are of taste. A few pseudo-items draw it to one.
 //!
 //! **Shared errors.** Two people who make their own mistakes leave the consensus in different directions: the distance between them is
 //! the sum of their distances from it. `(d(a, c) + d(b, c) - d(a, b)) / 2`, the Gromov product, is the way that both go together. Where
@@ -24,7 +26,7 @@
 //! Invariant: skill lies within plus and minus 1,000,000.
 
 use super::TextTable;
-use super::align::distance;
+use super::align::Distance;
 use super::words::Index;
 use crate::consensus::fixed::{self, FRACTION_BITS, ONE};
 
@@ -32,8 +34,8 @@ use crate::consensus::fixed::{self, FRACTION_BITS, ONE};
 pub(super) const PRIOR_ITEMS: u64 = 3;
 /// Largest weight, Q16.
 pub(super) const WEIGHT_MAX_Q16: u64 = 8 << 16;
-/// Smallest share of confirmed words that is told apart, Q16.
-pub(super) const CONFIRMED_MIN_Q16: u64 = 1311;
+/// Smallest and largest share of unconfirmed words that are told apart, Q16.
+pub(super) const UNCONFIRMED_Q16: (i64, i64) = (655, 64_225);
 /// Fewest shared items before shared errors count, in items.
 pub(super) const SHARED_MIN: u32 = 3;
 /// Words of independent errors that are added to every pair's record, in words.
@@ -47,220 +49,395 @@ pub(super) const DOUBT_Q16: i64 = 1 << 15;
 /// Parts per million in one.
 const PPM: i128 = 1_000_000;
 
-/// Distances in words between the answers of each item.
+/// Distances between the answers of each item.
 pub(super) struct Distances {
     start: Vec<usize>,
+    /// In words; per item a square of as many rows as it has answers.
     cells: Vec<u32>,
+    /// Over the longer text, Q16.
+    shares: Vec<u32>,
 }
 
 impl Distances {
-    pub fn new(index: &Index<'_>) -> Self {
-        let mut distances = Self {
-            start: Vec::with_capacity(index.items()),
-            cells: Vec::new(),
-        };
+    pub fn new(index: &Index<'_>, measure: &mut Distance) -> Self {
+        let mut start = Vec::with_capacity(index.items() + 1);
+        start.push(0);
         for item in 0..index.items() {
-            let first = distances.cells.len();
-            distances.start.push(first);
-            let votes = index.votes(item);
-            let count = votes.len();
-            distances.cells.resize(first + count * count, 0);
-            for a in 0..count {
-                for b in a + 1..count {
-                    let (x, y) = (&index.texts[votes.start + a], &index.texts[votes.start + b]);
-                    let value = distance(&x.words, &y.words);
-                    distances.cells[first + a * count + b] = value;
-                    distances.cells[first + b * count + a] = value;
-                }
+            start.push(start[item] + index.votes(item).len().pow(2));
+        }
+        let (mut cells, mut shares) =
+            (vec![0; start[index.items()]], vec![0; start[index.items()]]);
+        for (item, &first) in start[..index.items()].iter().enumerate() {
+            let texts = &index.texts[index.votes(item)];
+            let count = texts.len();
+            for (a, one) in texts.iter().enumerate() {
+                let mut b = a;
+                let others = texts[a + 1..].iter().map(|text| &text.words[..]);
+                measure.each(&one.words, others, |value| {
+                    b += 1;
+                    let share = normalised(value, one.words.len(), texts[b].words.len());
+                    for cell in [first + a * count + b, first + b * count + a] {
+                        cells[cell] = value;
+                        shares[cell] = share;
+                    }
+                });
             }
         }
-        distances
+        Self {
+            start,
+            cells,
+            shares,
+        }
     }
 
-    /// Distances of the answer in place `a` of an item from all its answers.
+    /// Distances of the answer in place `a` of an item from all its answers, in words.
     pub fn row(&self, index: &Index<'_>, item: usize, a: usize) -> &[u32] {
         let count = index.votes(item).len();
-        let first = self.start[item] + a * count;
-        &self.cells[first..first + count]
+        &self.cells[self.start[item] + a * count..][..count]
+    }
+
+    /// All distances of an item over the longer text, Q16, row by row.
+    fn shares(&self, item: usize) -> &[u32] {
+        &self.shares[self.start[item]..self.start[item + 1]]
     }
 }
 
 /// Distance over the longer of two lengths, Q16.
 pub(super) fn normalised(distance: u32, a: usize, b: usize) -> u32 {
+    if distance == 0 {
+        return 0;
+    }
     fixed::ratio(u64::from(distance), a.max(b) as u64)
 }
 
-/// Weight of a vote as evidence about another: less where the two labelers share errors.
-fn apart(table: &TextTable, a: u32, b: u32) -> u64 {
-    let weight = u64::from(table.weight[b as usize]);
-    (weight * u64::from(ONE - table.shared_errors(a, b))) >> FRACTION_BITS
+/// The shared errors of a table, by labeler.
+pub(super) struct Shared {
+    start: Vec<u32>,
+    /// The other labeler and the share, Q16; sorted for each labeler.
+    pairs: Vec<(u32, u32)>,
 }
 
-/// Mean distance of the answer in place `own` from the others, `except` one, Q16; `None` without any.
-fn mean_from_others(
-    index: &Index<'_>,
-    distances: &Distances,
-    table: &TextTable,
-    item: usize,
-    own: usize,
-    except: Option<usize>,
-) -> Option<u64> {
-    let votes = index.votes(item);
-    let row = distances.row(index, item, own);
-    let length = |place: usize| index.texts[votes.start + place].words.len();
-    let (mut sum, mut weights) = (0u64, 0u64);
-    for (place, &words) in row.iter().enumerate() {
-        if place == own || Some(place) == except {
-            continue;
+impl Shared {
+    pub fn new(table: &TextTable) -> Self {
+        let mut both: Vec<(u32, u32, u32)> = table
+            .shared
+            .iter()
+            .flat_map(|&(a, b, share)| [(a, b, share), (b, a, share)])
+            .collect();
+        both.sort_unstable();
+        let mut start = vec![0u32; table.weight.len() + 1];
+        for &(a, _, _) in &both {
+            // Names of a foreign table that no labeler has are never asked for.
+            if let Some(count) = start.get_mut(a as usize + 1) {
+                *count += 1;
+            }
         }
-        let (a, b) = (
-            index.labeler[votes.start + own],
-            index.labeler[votes.start + place],
-        );
-        let weight = apart(table, a, b);
-        sum += weight * u64::from(normalised(words, length(own), length(place)));
-        weights += weight;
+        for labeler in 0..table.weight.len() {
+            start[labeler + 1] += start[labeler];
+        }
+        Self {
+            start,
+            pairs: both.into_iter().map(|(_, b, share)| (b, share)).collect(),
+        }
     }
-    (weights > 0).then(|| sum / weights)
+
+    /// Share of common errors of two labelers, Q16; zero unless listed.
+    pub fn errors(&self, a: u32, b: u32) -> u32 {
+        let (from, to) = (self.start[a as usize], self.start[a as usize + 1]);
+        if from == to {
+            return 0;
+        }
+        let list = &self.pairs[from as usize..to as usize];
+        list.binary_search_by_key(&b, |pair| pair.0)
+            .map_or(0, |place| list[place].1)
+    }
+}
+
+/// Weight of a vote as evidence about another: less where the two labelers share errors.
+fn apart(table: &TextTable, shared: &Shared, a: u32, b: u32) -> u64 {
+    let weight = u64::from(table.weight[b as usize]);
+    match shared.errors(a, b) {
+        0 => weight,
+        errors => (weight * u64::from(ONE - errors)) >> FRACTION_BITS,
+    }
+}
+
+/// Sums over the other answers of an item: weighted distances (Q16) and weights.
+#[derive(Clone, Copy)]
+struct Others {
+    sum: u64,
+    weights: u64,
+}
+
+impl Others {
+    /// Mean distance, Q16; `None` without any other answer.
+    fn mean(self) -> Option<u64> {
+        (self.weights > 0).then(|| self.sum / self.weights)
+    }
+}
+
+/// The answers of an item as evidence about each other.
+#[derive(Default)]
+struct Evidence {
+    /// Weight of each answer as evidence about each; row by row.
+    apart: Vec<u64>,
+    others: Vec<Others>,
+}
+
+impl Evidence {
+    fn gather(&mut self, labelers: &[u32], shares: &[u32], table: &TextTable, shared: &Shared) {
+        self.apart.clear();
+        self.others.clear();
+        let rows = shares.chunks(labelers.len().max(1));
+        for (own, (&labeler, row)) in labelers.iter().zip(rows).enumerate() {
+            let mut all = Others { sum: 0, weights: 0 };
+            for (place, (&other, &share)) in labelers.iter().zip(row).enumerate() {
+                let weight = if place == own {
+                    0
+                } else {
+                    apart(table, shared, labeler, other)
+                };
+                all.sum += weight * u64::from(share);
+                all.weights += weight;
+                self.apart.push(weight);
+            }
+            self.others.push(all);
+        }
+    }
+
+    /// Least mean distance of another answer than `own` from those that remain, Q16; zero where there are none.
+    fn least_without(&self, own: usize, shares: &[u32]) -> u64 {
+        let count = self.others.len();
+        (0..count)
+            .filter(|&place| place != own)
+            .filter_map(|place| {
+                let (cell, all) = (place * count + own, self.others[place]);
+                let rest = Others {
+                    sum: all.sum - self.apart[cell] * u64::from(shares[cell]),
+                    weights: all.weights - self.apart[cell],
+                };
+                rest.mean()
+            })
+            .min()
+            .unwrap_or(0)
+    }
 }
 
 /// New weights from the distances between answers.
-pub(super) fn weights(index: &Index<'_>, distances: &Distances, table: &TextTable) -> Vec<u32> {
+pub(super) fn weights(
+    index: &Index<'_>,
+    distances: &Distances,
+    table: &TextTable,
+    shared: &Shared,
+) -> Vec<u32> {
     // Per labeler: surplus distance over the item's mean, and items.
     let mut surplus = vec![(0i64, 0u64); index.labelers];
     let (mut all, mut count) = (0u64, 0u64);
+    let mut evidence = Evidence::default();
     for item in 0..index.items() {
-        let votes = index.votes(item);
-        let means: Vec<Option<u64>> = (0..votes.len())
-            .map(|own| mean_from_others(index, distances, table, item, own, None))
-            .collect();
-        let known = means.iter().flatten().count() as u64;
-        let sum: u64 = means.iter().flatten().sum();
+        let labelers = &index.labeler[index.votes(item)];
+        evidence.gather(labelers, distances.shares(item), table, shared);
+        let means = || evidence.others.iter().map(|others| others.mean());
+        let known = means().flatten().count() as u64;
+        let sum: u64 = means().flatten().sum();
         if known < 2 {
             continue;
         }
         all += sum;
         count += known;
-        for (place, mean) in means.into_iter().enumerate() {
+        for (&labeler, mean) in labelers.iter().zip(means()) {
             if let Some(mean) = mean {
-                let slot = &mut surplus[index.labeler[votes.start + place] as usize];
+                let slot = &mut surplus[labeler as usize];
                 slot.0 += mean as i64 - (sum / known) as i64;
                 slot.1 += 1;
             }
         }
     }
     let usual = (all / count.max(1)).min(u64::from(ONE)) as i64;
-    let one = i64::from(ONE);
-    let confirmed = |distance: i64| ((one - distance).max(CONFIRMED_MIN_Q16 as i64)) as u64;
-    let crowd = confirmed(usual);
+    let crowd = information(usual);
     surplus
         .into_iter()
         .map(|(sum, items)| {
-            let own = confirmed(usual + sum / (items + PRIOR_ITEMS) as i64);
-            (((own * own) << FRACTION_BITS) / (crowd * crowd)).clamp(1, WEIGHT_MAX_Q16) as u32
+            let own = information(usual + sum / (items + PRIOR_ITEMS) as i64);
+            ((own << FRACTION_BITS) / crowd).clamp(1, WEIGHT_MAX_Q16) as u32
         })
         .collect()
+}
+
+/// Information in a word of somebody whose words are unconfirmed with this share (Q16), in bits, Q16: between a fiftieth and seven.
+fn information(unconfirmed: i64) -> u64 {
+    let share = unconfirmed.clamp(UNCONFIRMED_Q16.0, UNCONFIRMED_Q16.1);
+    fixed::log2(u64::from(ONE)).abs_diff(fixed::log2(share.unsigned_abs()))
+}
+
+/// Pairs of labelers with enough common items to tell whether they share errors.
+pub(super) struct Pairs {
+    /// Smaller and larger labeler; sorted.
+    labelers: Vec<(u32, u32)>,
+    /// Position there of each pair of answers, item by item and row by row; [`u32::MAX`] without.
+    of_answers: Vec<u32>,
+}
+
+/// Fewest answers of an item that tell something about shared errors: two and a consensus.
+const SHARED_VOTES_MIN: usize = 3;
+
+impl Pairs {
+    pub fn new(index: &Index<'_>) -> Self {
+        // Smaller and larger labeler, and the number of the pair of answers.
+        let mut met: Vec<(u64, u32)> = Vec::new();
+        for item in 0..index.items() {
+            let labelers = &index.labeler[index.votes(item)];
+            if labelers.len() < SHARED_VOTES_MIN {
+                continue;
+            }
+            for (place, &a) in labelers.iter().enumerate() {
+                for &b in &labelers[place + 1..] {
+                    met.push((u64::from(a) << 32 | u64::from(b), met.len() as u32));
+                }
+            }
+        }
+        let mut pairs = Self {
+            labelers: Vec::new(),
+            of_answers: vec![u32::MAX; met.len()],
+        };
+        met.sort_unstable();
+        for group in met.chunk_by(|x, y| x.0 == y.0) {
+            if group.len() < SHARED_MIN as usize {
+                continue;
+            }
+            for entry in group {
+                pairs.of_answers[entry.1 as usize] = pairs.labelers.len() as u32;
+            }
+            let key = group[0].0;
+            pairs.labelers.push(((key >> 32) as u32, key as u32));
+        }
+        pairs
+    }
 }
 
 /// Pairs of labelers with a common source of errors: smaller index, larger index, share of the errors (Q16); sorted.
 pub(super) fn shared_errors(
     index: &Index<'_>,
     distances: &Distances,
+    measure: &mut Distance,
+    pairs: &Pairs,
     consensus: &[Vec<u32>],
 ) -> Vec<(u32, u32, u32)> {
-    // Per pair and item: labelers, twice the common way, twice the longest possible, in words.
-    let mut ways: Vec<(u32, u32, u32, u32)> = Vec::new();
-    for (item, text) in consensus.iter().enumerate() {
-        let votes = index.votes(item);
-        if votes.len() < 3 {
+    // Twice the common way and twice the longest possible, in words: of each pair, and of all.
+    let mut ways = vec![(0i64, 0i64); pairs.labelers.len()];
+    let (mut common, mut longest) = (0u64, 0u64);
+    let mut from: Vec<u32> = Vec::new();
+    let mut met = pairs.of_answers.iter();
+    for (item, consensus) in consensus.iter().enumerate() {
+        let texts = &index.texts[index.votes(item)];
+        if texts.len() < SHARED_VOTES_MIN {
             continue;
         }
-        let from: Vec<u32> = votes
-            .clone()
-            .map(|vote| distance(text, &index.texts[vote].words))
-            .collect();
-        for a in 0..votes.len() {
+        from.clear();
+        let texts = texts.iter().map(|text| &text.words[..]);
+        measure.each(consensus, texts, |value| from.push(value));
+        for (a, &way) in from.iter().enumerate() {
             let row = distances.row(index, item, a);
-            for b in a + 1..votes.len() {
-                ways.push((
-                    index.labeler[votes.start + a],
-                    index.labeler[votes.start + b],
-                    from[a] + from[b] - row[b],
-                    2 * from[a].min(from[b]),
-                ));
+            for ((&other, &between), &pair) in from.iter().zip(row).skip(a + 1).zip(&mut met) {
+                let (together, possible) = (way + other - between, 2 * way.min(other));
+                common += u64::from(together);
+                longest += u64::from(possible);
+                if let Some(sums) = ways.get_mut(pair as usize) {
+                    sums.0 += i64::from(together);
+                    sums.1 += i64::from(possible);
+                }
             }
         }
     }
-    let (common, longest) = ways.iter().fold((0u64, 0u64), |sums, way| {
-        (sums.0 + u64::from(way.2), sums.1 + u64::from(way.3))
-    });
     let usual = i64::from(fixed::ratio(common, longest));
-    ways.sort_unstable();
-    let mut pairs = Vec::new();
-    for group in ways.chunk_by(|x, y| (x.0, x.1) == (y.0, y.1)) {
-        if (group.len() as u64) < u64::from(SHARED_MIN) {
-            continue;
-        }
-        let together: i64 = group.iter().map(|way| i64::from(way.2)).sum();
-        let possible: i64 = group.iter().map(|way| i64::from(way.3)).sum();
-        let one = i64::from(ONE);
+    let one = i64::from(ONE);
+    let mut found = Vec::new();
+    for (&(a, b), (together, possible)) in pairs.labelers.iter().zip(ways) {
         let above = together * one - usual * possible;
         let below = possible * (one - usual) + 2 * SHARED_DOUBT * one;
         let share = above * one / below.max(1);
         if share >= SHARED_LEAST_Q16 {
-            pairs.push((group[0].0, group[0].1, share.min(one) as u32));
+            found.push((a, b, share.min(one) as u32));
         }
     }
-    pairs
+    found
+}
+
+/// One answer to an item that somebody else, or the gold, says something about.
+#[derive(Clone)]
+struct Said {
+    item: usize,
+    vote: usize,
+    /// Mean distance from what is said about the item, Q16; `None` where nobody else says anything.
+    near: Option<i64>,
+    /// Least mean distance of another answer from the rest, Q16.
+    least: i64,
 }
 
 /// Skill of every labeler in parts per million.
-pub(super) fn skills(index: &Index<'_>, distances: &Distances, table: &TextTable) -> Vec<i64> {
-    let mut own_votes: Vec<Vec<(usize, usize)>> = vec![Vec::new(); index.labelers];
+pub(super) fn skills(
+    index: &Index<'_>,
+    distances: &Distances,
+    measure: &mut Distance,
+    table: &TextTable,
+    shared: &Shared,
+) -> Vec<i64> {
+    // Items with an answer, and per labeler the items and answers that others say something about, with what they say.
+    let mut used: Vec<usize> = Vec::new();
+    let mut own_votes: Vec<Vec<Said>> = vec![Vec::new(); index.labelers];
+    let mut evidence = Evidence::default();
     for item in 0..index.items() {
-        for vote in index.votes(item) {
-            own_votes[index.labeler[vote] as usize].push((item, vote));
+        let votes = index.votes(item);
+        if votes.is_empty() {
+            continue;
+        }
+        used.push(item);
+        let gold = index.gold.contains_key(&(item as u32));
+        if votes.len() < 2 && !gold {
+            continue;
+        }
+        let (labelers, shares) = (&index.labeler[votes.clone()], distances.shares(item));
+        if !gold {
+            evidence.gather(labelers, shares, table, shared);
+        }
+        for (own, vote) in votes.enumerate() {
+            let (near, least) = if gold {
+                (from_item(index, measure, (table, shared), vote, item), 0)
+            } else {
+                let near = evidence.others[own].mean().map(|mean| mean as i64);
+                (near, evidence.least_without(own, shares) as i64)
+            };
+            own_votes[labelers[own] as usize].push(Said {
+                item,
+                vote,
+                near,
+                least,
+            });
         }
     }
-    let mut used: Vec<usize> = (0..index.items())
-        .filter(|&item| !index.votes(item).is_empty())
-        .collect();
-    used.dedup();
-    (0..index.labelers as u32)
-        .map(|labeler| {
-            let list: Vec<(usize, usize)> = own_votes[labeler as usize]
-                .iter()
-                .copied()
-                .filter(|&(item, _)| {
-                    index.gold.contains_key(&(item as u32)) || index.votes(item).len() > 1
-                })
-                .collect();
+    own_votes
+        .iter()
+        .map(|list| {
             let (mut gain, mut room) = (0i64, 0i64);
-            for (place, &(item, vote)) in list.iter().enumerate() {
+            for (place, said) in list.iter().enumerate() {
+                let &Said {
+                    item,
+                    vote,
+                    near,
+                    least,
+                } = said;
                 // With one answer alone, the next item of the task stands for another item.
                 let other = if list.len() > 1 {
-                    list[(place + 1) % list.len()].0
+                    list[(place + 1) % list.len()].item
                 } else {
                     let next = used.partition_point(|&used| used <= item) % used.len();
                     used[next]
                 };
-                let gold = index.gold.contains_key(&(item as u32));
-                let near = if gold {
-                    from_item(index, table, labeler, vote, item)
-                } else {
-                    let own = vote - index.votes(item).start;
-                    mean_from_others(index, distances, table, item, own, None)
-                        .map(|mean| mean as i64)
-                };
-                let (Some(near), Some(far)) = (near, from_item(index, table, labeler, vote, other))
-                else {
+                let far = from_item(index, measure, (table, shared), vote, other);
+                let (Some(near), Some(far)) = (near, far) else {
                     continue;
                 };
-                let least = if gold {
-                    0
-                } else {
-                    least_of_others(index, distances, table, item, vote)
-                };
+                let gold = index.gold.contains_key(&(item as u32));
                 let weight = if gold { GOLD_WEIGHT } else { 1 };
                 gain += weight * (far - near);
                 room += weight * (far - least);
@@ -277,42 +454,33 @@ pub(super) fn skills(index: &Index<'_>, distances: &Distances, table: &TextTable
 /// Mean distance of a vote's text from what others (or the gold) say about `item`, Q16; `None` where nobody else does.
 fn from_item(
     index: &Index<'_>,
-    table: &TextTable,
-    labeler: u32,
+    measure: &mut Distance,
+    (table, shared): (&TextTable, &Shared),
     vote: usize,
     item: usize,
 ) -> Option<i64> {
-    let own = &index.texts[vote].words;
-    let between =
-        |other: &[u32]| u64::from(normalised(distance(own, other), own.len(), other.len()));
+    let (labeler, own) = (index.labeler[vote], &index.texts[vote].words);
     if let Some((_, gold)) = index.gold.get(&(item as u32)) {
-        return Some(between(&gold.words) as i64);
+        let mut share = 0;
+        measure.each(own, [&gold.words[..]], |value| {
+            share = normalised(value, own.len(), gold.words.len());
+        });
+        return Some(i64::from(share));
     }
-    let (mut sum, mut weights) = (0u64, 0u64);
-    for other in index.votes(item) {
-        if index.labeler[other] == labeler {
-            continue;
-        }
-        let weight = apart(table, labeler, index.labeler[other]);
-        sum += weight * between(&index.texts[other].words);
-        weights += weight;
-    }
-    (weights > 0).then(|| (sum / weights) as i64)
-}
-
-/// Least mean distance of another answer from the remaining ones, Q16; zero where there are none.
-fn least_of_others(
-    index: &Index<'_>,
-    distances: &Distances,
-    table: &TextTable,
-    item: usize,
-    vote: usize,
-) -> i64 {
-    let votes = index.votes(item);
-    let own = vote - votes.start;
-    (0..votes.len())
-        .filter(|&place| place != own)
-        .filter_map(|place| mean_from_others(index, distances, table, item, place, Some(own)))
-        .min()
-        .unwrap_or(0) as i64
+    let others = || {
+        index
+            .votes(item)
+            .filter(|&other| index.labeler[other] != labeler)
+    };
+    let mut all = Others { sum: 0, weights: 0 };
+    let mut votes = others();
+    let texts = others().map(|other| &index.texts[other].words[..]);
+    measure.each(own, texts, |value| {
+        let Some(other) = votes.next() else { return };
+        let share = normalised(value, own.len(), index.texts[other].words.len());
+        let weight = apart(table, shared, labeler, index.labeler[other]);
+        all.sum += weight * u64::from(share);
+        all.weights += weight;
+    });
+    all.mean().map(|mean| mean as i64)
 }

@@ -8,20 +8,24 @@
 //! Per item: the answer with the least weighted distance from the others starts a word transition network, the others join by their
 //! distance from it, slots are voted on (weighted ROVER); the candidate with the least expected distance among the network's text and
 //! the answers (minimum Bayes risk) is then changed word by word while that brings it closer to the weighted answers; at last
-//! each word gets the heaviest of the spellings that the answers give it there.
+//! each word gets the heaviest of the spellings that the answers give it, and the marks before and after it that the answers have in its place.
 //!
 //! | file | what |
 //! |---|---|
 //! | `words` | input, limits, checks, words |
-//! | `align` | distance, network, walk |
+//! | `align` | distance, network |
+//! | `walk` | steps to the median text |
+//! | `spelling` | case and marks of the chosen words |
 //! | `labelers` | weights, shared errors, skill |
 //!
 //! What it does not do: no language model, no dictionary, no repair of characters inside a word that nobody spelled that way.
 //! Invariants: a pure function of the set of votes and the gold; the order of the votes changes nothing; an item's text is a function of
-//! its votes and the [`TextTable`]; without gold, every word was given by some answer to the item.
+//! its votes and the [`TextTable`]; without gold, every word was given by some answer to the item, though perhaps with other marks at its edges.
 
 mod align;
 mod labelers;
+mod spelling;
+mod walk;
 mod words;
 
 #[cfg(test)]
@@ -34,15 +38,17 @@ pub use words::{
 
 use std::collections::BTreeMap;
 
-use self::align::{Median, Network, distance};
-use self::labelers::{Distances, normalised};
+use self::align::{Distance, Network};
+use self::labelers::{Distances, Pairs, Shared, normalised};
+use self::spelling::Place;
+use self::walk::Median;
 use self::words::Index;
 use super::error::ConsensusError;
 use super::fixed::{FRACTION_BITS, ONE};
 use super::hash_parameters;
 
 /// Name and version of the method; raise it with any change of behaviour.
-const METHOD: &str = "assay/consensus/text/1";
+const METHOD: &str = "assay/consensus/text/2";
 /// Rounds of consensus against weights; the last one only reads.
 const ROUNDS: u32 = 3;
 
@@ -57,14 +63,15 @@ pub(super) fn hash_method(hasher: &mut blake3::Hasher) {
             u64::from(unicode.1),
             u64::from(unicode.2),
             u64::from(ROUNDS),
-            align::WORD,
-            align::KINSHIP,
-            align::KIN_MIN,
-            align::STEPS_MAX as u64,
-            align::WALK_CELLS_MAX as u64,
+            walk::WORD,
+            walk::KINSHIP,
+            walk::KIN_MIN,
+            walk::STEPS_MAX as u64,
+            walk::WALK_CELLS_MAX as u64,
             labelers::PRIOR_ITEMS,
             labelers::WEIGHT_MAX_Q16,
-            labelers::CONFIRMED_MIN_Q16,
+            labelers::UNCONFIRMED_Q16.0.unsigned_abs(),
+            labelers::UNCONFIRMED_Q16.1.unsigned_abs(),
             u64::from(labelers::SHARED_MIN),
             labelers::SHARED_DOUBT.unsigned_abs(),
             labelers::SHARED_LEAST_Q16.unsigned_abs(),
@@ -105,14 +112,6 @@ pub struct TextTable {
 }
 
 impl TextTable {
-    /// Share of common errors of two labelers, Q16; zero unless listed.
-    fn shared_errors(&self, a: u32, b: u32) -> u32 {
-        let key = (a.min(b), a.max(b));
-        self.shared
-            .binary_search_by_key(&key, |pair| (pair.0, pair.1))
-            .map_or(0, |place| self.shared[place].2)
-    }
-
     fn check(&self, labelers: usize) -> Result<(), ConsensusError> {
         let fits = self.weight.len() == labelers
             && self
@@ -146,30 +145,36 @@ pub struct TextResult {
 /// [`ConsensusError`] names the first vote that is out of range, too long or a repetition, or the limit that is exceeded.
 pub fn infer_text(input: &TextInput<'_>) -> Result<TextResult, ConsensusError> {
     let index = Index::new(input)?;
-    let distances = Distances::new(&index);
+    let mut desk = Desk::new(&index);
+    let distances = Distances::new(&index, &mut desk.measure);
+    let pairs = Pairs::new(&index);
     let mut table = TextTable {
         weight: vec![ONE; index.labelers],
         shared: Vec::new(),
     };
+    let mut shared = Shared::new(&table);
+    let mut consensus: Vec<Vec<u32>> = Vec::with_capacity(index.items());
     for _ in 1..ROUNDS {
-        let consensus: Vec<Vec<u32>> = (0..index.items())
-            .map(|item| match index.gold.get(&(item as u32)) {
+        consensus.clear();
+        for item in 0..index.items() {
+            consensus.push(match index.gold.get(&(item as u32)) {
                 Some((_, gold)) => gold.words.clone(),
-                None => words_of(&index, &distances, &table, item, false),
-            })
-            .collect();
-        let shared = labelers::shared_errors(&index, &distances, &consensus);
-        table.shared = shared;
-        table.weight = labelers::weights(&index, &distances, &table);
+                None => desk.words(&index, &distances, (&table, &shared), item, false),
+            });
+        }
+        table.shared =
+            labelers::shared_errors(&index, &distances, &mut desk.measure, &pairs, &consensus);
+        shared = Shared::new(&table);
+        table.weight = labelers::weights(&index, &distances, &table, &shared);
     }
     let mut votes = vec![0u32; index.labelers];
     for &labeler in &index.labeler {
         votes[labeler as usize] += 1;
     }
-    let skills = labelers::skills(&index, &distances, &table);
+    let skills = labelers::skills(&index, &distances, &mut desk.measure, &table, &shared);
     Ok(TextResult {
         items: (0..index.items())
-            .map(|item| judge(&index, &distances, &table, item))
+            .map(|item| desk.judge(&index, &distances, (&table, &shared), item))
             .collect(),
         labelers: votes
             .into_iter()
@@ -205,134 +210,153 @@ pub fn text_from_table(
         gold: &gold,
     })?;
     table.check(index.labelers)?;
-    Ok(judge(&index, &Distances::new(&index), table, 0))
+    let mut desk = Desk::new(&index);
+    let distances = Distances::new(&index, &mut desk.measure);
+    Ok(desk.judge(&index, &distances, (table, &Shared::new(table)), 0))
 }
 
 /// Weights of the votes on an item: those with a common source of errors share.
-fn weights_of(index: &Index<'_>, table: &TextTable, item: usize) -> Vec<u64> {
-    let labelers = &index.labeler[index.votes(item)];
-    labelers
-        .iter()
-        .map(|&own| {
-            let alike: u64 = labelers
-                .iter()
-                .filter(|&&other| other != own)
-                .map(|&other| u64::from(table.shared_errors(own, other)))
-                .sum();
-            let weight = u64::from(table.weight[own as usize]);
-            ((weight << FRACTION_BITS) / (u64::from(ONE) + alike)).max(1)
-        })
-        .collect()
-}
-
-/// The consensus of an item without gold, as words; without the walk it is good enough to judge labelers by, at a fraction of the cost.
-fn words_of(
-    index: &Index<'_>,
-    distances: &Distances,
-    table: &TextTable,
-    item: usize,
-    walk: bool,
-) -> Vec<u32> {
-    let votes = index.votes(item);
-    let texts: Vec<&[u32]> = index.texts[votes]
-        .iter()
-        .map(|text| &text.words[..])
-        .collect();
-    let weights = weights_of(index, table, item);
-    let risk = |row: &mut dyn Iterator<Item = u32>| -> u64 {
-        row.zip(&weights)
-            .map(|(distance, weight)| u64::from(distance) * weight)
+fn weights_of(labelers: &[u32], (table, shared): (&TextTable, &Shared)) -> Vec<u64> {
+    let alike = |own: u32| -> u64 {
+        let others = labelers.iter().filter(|&&other| other != own);
+        others
+            .map(|&other| u64::from(shared.errors(own, other)))
             .sum()
     };
-    let Some((least, centre)) = (0..texts.len())
-        .map(|own| {
-            (
-                risk(&mut distances.row(index, item, own).iter().copied()),
-                own,
-            )
-        })
-        .min()
-    else {
-        return Vec::new();
+    let weight = |&own: &u32| {
+        let weight = u64::from(table.weight[own as usize]);
+        match alike(own) {
+            0 => weight,
+            alike => ((weight << FRACTION_BITS) / (u64::from(ONE) + alike)).max(1),
+        }
     };
-    if least == 0 {
-        return texts[centre].to_vec();
-    }
-    let from_centre = distances.row(index, item, centre);
-    let mut order: Vec<usize> = (0..texts.len()).collect();
-    order.sort_by_key(|&place| (place != centre, from_centre[place], place));
-    let mut network = Network::default();
-    for place in order {
-        network.add(texts[place], weights[place]);
-    }
-    let voted = network.best();
-    let voted_risk = risk(&mut texts.iter().map(|text| distance(&voted, text)));
-    let start = if voted_risk < least {
-        &voted[..]
-    } else {
-        texts[centre]
-    };
-    if !walk {
-        return start.to_vec();
-    }
-    match Median::new(&texts, &weights, &index.dictionary, start.len()) {
-        Some(median) => median.walk(start),
-        None => start.to_vec(),
-    }
+    labelers.iter().map(weight).collect()
 }
 
-/// The published result of one item.
-fn judge(index: &Index<'_>, distances: &Distances, table: &TextTable, item: usize) -> TextItem {
-    let votes = index.votes(item);
-    let count = votes.len() as u32;
-    if let Some((gold, _)) = index.gold.get(&(item as u32)) {
-        return TextItem {
-            text: Some((*gold).to_owned()),
-            posterior: ONE,
-            votes: count,
-        };
-    }
-    if count == 0 {
-        return TextItem {
-            text: None,
-            posterior: 0,
-            votes: 0,
-        };
-    }
-    let words = words_of(index, distances, table, item, true);
-    let weights = weights_of(index, table, item);
-    let mut spellings: Vec<BTreeMap<&str, (u64, u32)>> = vec![BTreeMap::new(); words.len()];
-    let (mut agreement, mut all) = (0u64, u64::from(ONE));
-    for (text, &weight) in index.texts[votes.clone()].iter().zip(&weights) {
-        for (place, found) in align::matches(&words, &text.words).into_iter().enumerate() {
-            if let Some(position) = found {
-                let slot = spellings[place].entry(text.spelled[position]).or_default();
-                slot.0 += weight;
-                slot.1 += 1;
-            }
+/// Room for the work on one item after the other.
+struct Desk {
+    measure: Distance,
+    network: Network,
+    table: Vec<u32>,
+}
+
+impl Desk {
+    fn new(index: &Index<'_>) -> Self {
+        Self {
+            measure: Distance::new(index.dictionary.len()),
+            network: Network::default(),
+            table: Vec::new(),
         }
-        let away = normalised(distance(&words, &text.words), words.len(), text.words.len());
-        agreement += weight * u64::from(ONE - away);
-        all += weight;
     }
-    let spelled: Vec<&str> = words
-        .iter()
-        .zip(&spellings)
-        .map(|(&word, found)| {
-            let mut best: Option<(&str, (u64, u32))> = None;
-            for (&spelling, &support) in found {
-                if best.is_none_or(|(_, least)| support > least) {
-                    best = Some((spelling, support));
-                }
+
+    /// The consensus of an item without gold, as words; without the walk it is good enough to judge labelers by, at a fraction of the cost.
+    fn words(
+        &mut self,
+        index: &Index<'_>,
+        distances: &Distances,
+        table: (&TextTable, &Shared),
+        item: usize,
+        walk: bool,
+    ) -> Vec<u32> {
+        let votes = index.votes(item);
+        let texts: Vec<&[u32]> = index.texts[votes.clone()]
+            .iter()
+            .map(|text| &text.words[..])
+            .collect();
+        let weights = weights_of(&index.labeler[votes], table);
+        let risk = |own: usize| -> u64 {
+            let row = distances.row(index, item, own).iter().zip(&weights);
+            row.map(|(&distance, weight)| u64::from(distance) * weight)
+                .sum()
+        };
+        let Some((least, centre)) = (0..texts.len()).map(|own| (risk(own), own)).min() else {
+            return Vec::new();
+        };
+        if least == 0 {
+            return texts[centre].to_vec();
+        }
+        let from_centre = distances.row(index, item, centre);
+        let mut order: Vec<usize> = (0..texts.len()).collect();
+        order.sort_unstable_by_key(|&place| (place != centre, from_centre[place], place));
+        self.network.clear();
+        for place in order {
+            self.network.add(texts[place], weights[place]);
+        }
+        let voted = self.network.best();
+        let (mut voted_risk, mut weight) = (0, weights.iter());
+        let others = texts.iter().copied();
+        self.measure.each(&voted, others, |distance| {
+            voted_risk += u64::from(distance) * weight.next().unwrap_or(&0);
+        });
+        let start = if voted_risk < least {
+            &voted[..]
+        } else {
+            texts[centre]
+        };
+        if !walk {
+            return start.to_vec();
+        }
+        match Median::new(&texts, &weights, &index.dictionary, start.len()) {
+            Some(median) => median.walk(start),
+            None => start.to_vec(),
+        }
+    }
+
+    /// The published result of one item.
+    fn judge(
+        &mut self,
+        index: &Index<'_>,
+        distances: &Distances,
+        table: (&TextTable, &Shared),
+        item: usize,
+    ) -> TextItem {
+        let votes = index.votes(item);
+        let count = votes.len() as u32;
+        if let Some((gold, _)) = index.gold.get(&(item as u32)) {
+            return TextItem {
+                text: Some((*gold).to_owned()),
+                posterior: ONE,
+                votes: count,
+            };
+        }
+        if count == 0 {
+            return TextItem {
+                text: None,
+                posterior: 0,
+                votes: 0,
+            };
+        }
+        let words = self.words(index, distances, table, item, true);
+        let weights = weights_of(&index.labeler[votes.clone()], table);
+        let texts = &index.texts[votes.clone()];
+        let mut places: Vec<Place<'_>> = vec![Place::default(); words.len()];
+        for (text, &weight) in texts.iter().zip(&weights) {
+            spelling::vote(&words, text, weight, &mut places, &mut self.table);
+        }
+        let (mut agreement, mut all) = (0u64, u64::from(ONE));
+        let mut answers = texts.iter().zip(&weights);
+        let others = texts.iter().map(|text| &text.words[..]);
+        self.measure.each(&words, others, |distance| {
+            let Some((text, weight)) = answers.next() else {
+                return;
+            };
+            let away = normalised(distance, words.len(), text.words.len());
+            agreement += weight * u64::from(ONE - away);
+            all += weight;
+        });
+        let mut text = String::new();
+        for (number, (&word, place)) in words.iter().zip(&places).enumerate() {
+            if number > 0 {
+                text.push(' ');
             }
-            // A word that the walk moved away from where its givers have it.
-            best.map_or_else(|| anywhere(index, votes.clone(), word), |(word, _)| word)
-        })
-        .collect();
-    TextItem {
-        text: Some(spelled.join(" ")),
-        posterior: (agreement / all) as u32,
-        votes: count,
+            // A word that the walk moved away from where its givers have it is spelled as anywhere.
+            place.write(&mut text, || anywhere(index, votes.clone(), word));
+        }
+        TextItem {
+            text: Some(text),
+            posterior: (agreement / all) as u32,
+            votes: count,
+        }
     }
 }
 

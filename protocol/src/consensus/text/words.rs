@@ -160,8 +160,18 @@ impl<'a> Index<'a> {
 
     /// Replaces the numbers in order of appearance by ranks.
     fn renumber(&mut self, book: Book) {
-        let mut rank = vec![0; book.numbers.len()];
-        for (place, (word, number)) in book.numbers.into_iter().enumerate() {
+        let short = book.short.into_iter().map(|(letters, number)| {
+            let bytes = letters.to_be_bytes();
+            let length = SHORT_BYTES - letters.trailing_zeros() as usize / 8;
+            (
+                String::from_utf8_lossy(&bytes[..length]).into_owned(),
+                number,
+            )
+        });
+        let mut words: Vec<(String, u32)> = short.chain(book.long).collect();
+        words.sort_unstable();
+        let mut rank = vec![0; words.len()];
+        for (place, (word, number)) in words.into_iter().enumerate() {
             rank[number as usize] = place as u32;
             self.dictionary.push(word);
         }
@@ -188,11 +198,26 @@ impl<'a> Index<'a> {
     }
 }
 
+/// Longest word that is kept as a number, in bytes.
+const SHORT_BYTES: usize = 8;
+
 /// Numbers words in order of appearance.
 #[derive(Default)]
 struct Book {
-    numbers: BTreeMap<String, u32>,
+    /// Words of at most [`SHORT_BYTES`] bytes and without a zero at the end, by their bytes as one number, the first byte highest.
+    short: BTreeMap<u64, u32>,
+    long: BTreeMap<String, u32>,
     scratch: String,
+}
+
+/// The bytes of a word as one number; `None` for a word that is longer or would not come back.
+fn letters(word: &[u8]) -> Option<u64> {
+    if word.len() > SHORT_BYTES || word.last() == Some(&0) {
+        return None;
+    }
+    let mut bytes = [0; SHORT_BYTES];
+    bytes[..word.len()].copy_from_slice(word);
+    Some(u64::from_be_bytes(bytes))
 }
 
 impl Book {
@@ -203,17 +228,27 @@ impl Book {
     }
 
     fn number(&mut self, word: &str) -> u32 {
+        let next = (self.short.len() + self.long.len()) as u32;
         self.scratch.clear();
-        let core = word.trim_matches(|c: char| !c.is_alphanumeric());
-        let core = if core.is_empty() { word } else { core };
-        self.scratch
-            .extend(core.chars().flat_map(char::to_lowercase));
-        if let Some(&number) = self.numbers.get(&self.scratch) {
+        if word.is_ascii() {
+            let core = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
+            self.scratch
+                .push_str(if core.is_empty() { word } else { core });
+            self.scratch.make_ascii_lowercase();
+        } else {
+            let core = word.trim_matches(|c: char| !c.is_alphanumeric());
+            let core = if core.is_empty() { word } else { core };
+            self.scratch
+                .extend(core.chars().flat_map(char::to_lowercase));
+        }
+        if let Some(letters) = letters(self.scratch.as_bytes()) {
+            return *self.short.entry(letters).or_insert(next);
+        }
+        if let Some(&number) = self.long.get(&self.scratch) {
             return number;
         }
-        let number = self.numbers.len() as u32;
-        self.numbers.insert(self.scratch.clone(), number);
-        number
+        self.long.insert(self.scratch.clone(), next);
+        next
     }
 }
 
