@@ -23,4 +23,4 @@ pub(super) const WEIGHTS: [i64; 16] = [
 /// Constant term.
 pub(super) const BIAS: i64 = 529_744;
 /// Score from which a labeler is flagged, in parts per million.
-pub(super) const FLAG_PPM: u32 = 770_000;
+pub(super) const FLAG_PPM: u32 = 790_000;

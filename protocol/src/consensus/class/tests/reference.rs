@@ -405,7 +405,7 @@ fn a_result_keeps_its_bytes_over_versions() {
     }
     assert_eq!(
         hasher.finalize().to_hex().as_str(),
-        "c0e897b8e076aec327308b1c96299681ef09954e480f5cce5860bbec59ceccd2"
+        "de167139c331fb8a35bef561ee07078a42aaab22b4374f533a9825ce979d48b6"
     );
 }
 
