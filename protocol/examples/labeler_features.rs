@@ -36,8 +36,6 @@ const CROWDS: [(&str, u64); 8] = [
     ("rte", 12),
     ("weather", 18),
 ];
-/// Fewest checked answers of a labeler that counts as honest.
-const CHECKED_MIN: u32 = 8;
 
 fn main() {
     let folder = std::env::args_os()
@@ -66,7 +64,7 @@ fn export(name: &str, real: &Crowd, run: u64) {
     }
     let each = [20, 12, 30][(run % 3) as usize];
     let accounts = (real.labelers / 15).clamp(2, 20);
-    let mut kinds: Vec<&str> = real_kinds(real);
+    let mut kinds = real.kinds();
     for (spam, kind) in [
         (Spam::Uniform, "uniform"),
         (Spam::Frequency, "frequency"),
@@ -116,40 +114,4 @@ fn export(name: &str, real: &Crowd, run: u64) {
         let features = fraud_features(labeler).map(|feature| feature.to_string());
         println!("{name},{kind},{run},{}", features.join(","));
     }
-}
-
-/// `honest` or `weak` for every real labeler: accuracy 40 % of the way from chance to perfect, and chance-corrected agreement with the truth of
-/// at least 0.2, so that naming the commonest class on a skewed task does not count as honest work.
-fn real_kinds(real: &Crowd) -> Vec<&'static str> {
-    let classes = usize::from(real.classes);
-    let mut table = vec![0u64; real.labelers as usize * classes * classes];
-    for &(item, labeler, label) in &real.votes {
-        if let Some(&truth) = real.truth.get(&item) {
-            table[(labeler as usize * classes + usize::from(truth)) * classes
-                + usize::from(label)] += 1;
-        }
-    }
-    let accurate = real.honest(CHECKED_MIN);
-    table
-        .chunks_exact(classes * classes)
-        .zip(0..)
-        .map(|(cells, labeler)| {
-            let total: u64 = cells.iter().sum();
-            let right: u64 = (0..classes).map(|k| cells[k * classes + k]).sum();
-            let chance: u64 = (0..classes)
-                .map(|k| {
-                    let truth: u64 = cells[k * classes..(k + 1) * classes].iter().sum();
-                    let label: u64 = (0..classes).map(|t| cells[t * classes + k]).sum();
-                    truth * label
-                })
-                .sum();
-            // kappa >= 0.2, with everything multiplied by the square of the total
-            let informed = 5 * (total * right).saturating_sub(chance) >= total * total - chance;
-            if accurate.binary_search(&labeler).is_ok() && informed {
-                "honest"
-            } else {
-                "weak"
-            }
-        })
-        .collect()
 }

@@ -34,8 +34,9 @@
 
 use std::collections::BTreeMap;
 
-use super::model::Expert;
+use super::model::{EXPERTS, Expert};
 use super::sheets::sheets;
+use super::verdict::sharp;
 use super::votes::Index;
 use super::voting::Voting;
 use crate::consensus::fixed::{self, FRACTION_BITS, ONE, log2};
@@ -67,7 +68,7 @@ pub(super) const HALF_CONTRADICTED: usize = 5;
 pub(super) const LOYAL_PERCENT: u64 = 85;
 
 /// What a pair did on the items it shares.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Overlap {
     shared: u32,
     agreed: u32,
@@ -97,12 +98,11 @@ pub(super) struct Rings {
 /// `known` are the rings found before: they stay, and have no say about others. While the sheet test still finds rings, pairs wait for
 /// posteriors without them ([`Rings::again`]): a captured posterior makes honest labelers look like copies of each other.
 ///
-/// `machine` tells the declared machine labelers, one entry per labeler. `expert` must be a matrix expert; `posterior` is the blended posterior, `classes` entries per item.
+/// `machine` tells the declared machine labelers, one entry per labeler.
 pub(super) fn clusters(
     index: &Index,
     voting: &Voting,
-    expert: &Expert,
-    posterior: &[u32],
+    experts: &[Expert; EXPERTS],
     machine: &[bool],
     known: &[Vec<u32>],
 ) -> Rings {
@@ -113,9 +113,10 @@ pub(super) fn clusters(
         .for_each(|&column| uses[column as usize] += 1);
     let mut search = Search {
         index,
+        voting,
         uses,
-        expert,
-        posterior,
+        experts,
+        posterior: Vec::new(),
         agreements: Vec::new(),
         tested: 0,
         suspects: Vec::new(),
@@ -137,7 +138,7 @@ pub(super) fn clusters(
         .flat_map(|ring| ring.windows(2).map(|pair| (pair[0], pair[1])))
         .collect();
     let before = found.len();
-    sheets(index, voting, expert, &search.links, &mut found);
+    sheets(index, voting, &experts[0], &search.links, &mut found);
     let again = found.len() > before;
     if !again {
         let copies = search
@@ -157,8 +158,10 @@ pub(super) fn clusters(
 /// The walk over all pairs.
 struct Search<'a> {
     index: &'a Index,
-    expert: &'a Expert,
-    posterior: &'a [u32],
+    voting: &'a Voting,
+    experts: &'a [Expert; EXPERTS],
+    /// Joint posteriors, `classes` entries per item; filled when the first pair asks.
+    posterior: Vec<u32>,
     /// Votes per column.
     uses: Vec<u32>,
     /// How many others in its item's window gave the same label, per vote; filled when the first pair asks.
@@ -176,7 +179,8 @@ struct Search<'a> {
 impl Search<'_> {
     fn all_pairs(&mut self) {
         let index = self.index;
-        let mut overlap = vec![Overlap::default(); index.labelers];
+        // Items shared, and above them the agreements, in one number per partner.
+        let mut overlap = vec![0u64; index.labelers];
         let packed = packed(index);
         // One entry more than partners: the last met may be written once too often.
         let mut touched = vec![0u32; index.labelers + 1];
@@ -189,9 +193,8 @@ impl Search<'_> {
                     let slot = &mut overlap[partner as usize];
                     // No branch: whether a partner is new cannot be foreseen.
                     touched[met] = partner;
-                    met += usize::from(slot.shared == 0);
-                    slot.shared += 1;
-                    slot.agreed += u32::from((other ^ own) & LABEL == 0);
+                    met += usize::from(*slot == 0);
+                    *slot += 1 + (u64::from((other ^ own) & LABEL == 0) << 32);
                 };
                 if own & CROWDED == 0 {
                     // Votes of an item are sorted by labeler, so every pair is met once.
@@ -209,6 +212,10 @@ impl Search<'_> {
             let first = self.links.len();
             for &partner in &touched[..met] {
                 let seen = std::mem::take(&mut overlap[partner as usize]);
+                let seen = Overlap {
+                    shared: seen as u32,
+                    agreed: (seen >> 32) as u32,
+                };
                 if seen.shared >= SHARED_MIN {
                     self.tested += 1;
                     self.test(labeler, partner, seen);
@@ -248,10 +255,12 @@ impl Search<'_> {
         let pair = Pair::new(index, left, right);
         let mut evidence = bits(seen, pair.with_others(index, &self.agreements));
         if evidence > FAMILY_BITS {
-            evidence = evidence.min(bits(
-                seen,
-                pair.with_truth(index, self.expert, self.posterior),
-            ));
+            if self.posterior.is_empty() {
+                self.posterior = sharp(index, self.voting, self.experts);
+            }
+            // A matrix expert says how labelers answer.
+            let explained = pair.with_truth(index, &self.experts[0], &self.posterior);
+            evidence = evidence.min(bits(seen, explained));
         }
         if evidence > FAMILY_BITS {
             self.suspects.push((left, right, evidence));
@@ -296,7 +305,7 @@ fn window(index: &Index, item: usize) -> (usize, usize) {
 
 /// Whether a vote lies in the window of its item.
 fn inside(index: &Index, vote: usize) -> bool {
-    let item = index.vote_item[vote] as usize;
+    let item = index.item_of(vote);
     let range = index.votes_of_item(item);
     let (offset, length) = window(index, item);
     (vote - range.start + range.len() - offset) % range.len() < length
@@ -318,7 +327,7 @@ fn agreements(index: &Index) -> Vec<u32> {
 ///
 /// Votes inside a window are compared with each other only, so the relation is symmetric.
 fn partners(index: &Index, vote: usize) -> impl Iterator<Item = usize> + '_ {
-    let item = index.vote_item[vote] as usize;
+    let item = index.item_of(vote);
     let range = index.votes_of_item(item);
     let (offset, length) = window(index, item);
     let steps = if inside(index, vote) { 0..length } else { 0..0 };
@@ -358,7 +367,7 @@ impl Explained {
                 agreement += count * other.1;
             }
         }
-        let votes = |labeler: u32| index.votes_of_labeler(labeler as usize).len() as u64;
+        let votes = |labeler: u32| u64::from(index.count_of_labeler(labeler as usize));
         Self {
             agreement,
             of: votes(left) * votes(right),
@@ -406,7 +415,7 @@ impl Pair {
     fn new(index: &Index, left: u32, right: u32) -> Self {
         let mut votes = Vec::new();
         for &vote in index.votes_of_labeler(left as usize) {
-            let range = index.votes_of_item(index.vote_item[vote as usize] as usize);
+            let range = index.votes_of_item(index.item_of(vote as usize));
             let Ok(position) = index.vote_labeler[range.clone()].binary_search(&right) else {
                 continue;
             };
@@ -428,7 +437,7 @@ impl Pair {
         for &(left, right) in &self.votes {
             let (left, right) = (left as usize, right as usize);
             let mutual = u64::from(index.vote_label[left] == index.vote_label[right]);
-            let (_, length) = window(index, index.vote_item[left] as usize);
+            let (_, length) = window(index, index.item_of(left));
             sum.of += 2 * (length as u64 - 2) * one;
             sum.agreement +=
                 (u64::from(agreements[left]) + u64::from(agreements[right]) - 2 * mutual) * one;
@@ -462,7 +471,7 @@ impl Pair {
             of: 0,
         };
         for &(left, _) in &self.votes {
-            let first = index.vote_item[left as usize] as usize * classes;
+            let first = index.item_of(left as usize) * classes;
             let row = &posterior[first..first + classes];
             sum.agreement += row
                 .iter()

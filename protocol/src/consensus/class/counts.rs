@@ -51,6 +51,16 @@ impl Counts {
         }
     }
 
+    /// Takes over the finished counts of a matrix.
+    pub fn start_from(&mut self, other: &Self) {
+        if self.matrix {
+            self.column.clone_from(&other.column);
+        } else {
+            self.right.clone_from(&other.right);
+            self.total.clone_from(&other.total);
+        }
+    }
+
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.column.fill(0);

@@ -47,6 +47,38 @@ pub(super) struct Common {
     confusion: Vec<u32>,
     /// Label shares, Q16.
     share: Vec<u32>,
+    /// Sums over earlier uses of a label, and over earlier votes, for a habit that is learnt from the answers.
+    own_label: LogSums,
+    all_votes: LogSums,
+}
+
+/// Sums of log2(2 s + offset) over s = 0, 1, ..., Q16 bits; the first few are kept.
+struct LogSums {
+    offset: u64,
+    first: Vec<i64>,
+}
+
+impl LogSums {
+    /// Sums that are kept, in summands.
+    const KEPT: u64 = 1 << 12;
+
+    /// Sums that serve up to `most` summands well.
+    fn new(offset: u64, most: u64) -> Self {
+        let mut first = Vec::with_capacity(most.min(Self::KEPT) as usize + 1);
+        let mut total = 0;
+        first.push(total);
+        for seen in 0..most.min(Self::KEPT) {
+            total += log2(2 * seen + offset);
+            first.push(total);
+        }
+        Self { offset, first }
+    }
+
+    fn sum(&self, count: u64) -> i64 {
+        let kept = count.min(self.first.len() as u64 - 1);
+        let rest = (kept..count).map(|seen| log2(2 * seen + self.offset));
+        self.first[kept as usize] + rest.sum::<i64>()
+    }
 }
 
 impl Common {
@@ -56,7 +88,7 @@ impl Common {
         let mut sums = vec![1u64; classes * classes];
         let mut share = vec![1u64; classes];
         for labeler in 0..index.labelers {
-            let votes = index.votes_of_labeler(labeler).len() as u64;
+            let votes = u64::from(index.count_of_labeler(labeler));
             for column in index.columns_of_labeler(labeler) {
                 let label = usize::from(index.column_label[column]);
                 for class in 0..classes {
@@ -75,8 +107,12 @@ impl Common {
             confusion.extend(row.iter().map(|&sum| fixed::ratio(sum, total)));
         }
         let total = share.iter().sum();
+        let counts = (0..index.labelers).map(|labeler| index.count_of_labeler(labeler));
+        let most = u64::from(counts.max().unwrap_or(0));
         Self {
             classes,
+            own_label: LogSums::new(1, most),
+            all_votes: LogSums::new(classes as u64, most),
             confusion,
             share: share
                 .iter()
@@ -94,12 +130,14 @@ impl Common {
     #[inline(always)]
     fn look<const K: usize>(&self, row: &[u32], label: usize) -> u64 {
         let classes = if K == 0 { self.classes } else { K };
-        row[..classes]
+        let column = self.confusion[label..].iter().step_by(classes);
+        let sum = row[..classes]
             .iter()
-            .enumerate()
-            .map(|(class, &r)| u64::from(r) * u64::from(self.confusion[class * classes + label]))
-            .sum::<u64>()
-            >> FRACTION_BITS
+            .zip(column)
+            .fold(0u64, |sum, (&r, &c)| {
+                sum.wrapping_add(u64::from(r) * u64::from(c)) // at most 2^8 products of at most 2^32
+            });
+        sum >> FRACTION_BITS
     }
 
     /// P(label) by habit of a labeler who gave `label` another `uses` - 1 times in `votes` - 1 other votes, Q16, positive.
@@ -151,11 +189,10 @@ impl Common {
         let constant = top as i64 * (log2((1 << SLIP_BITS) - 1) - SLIP_BITS * bit)
             - (votes - top) as i64 * (SLIP_BITS * bit + log2(classes - 1))
             - log2(classes);
-        let mut learnt = 0;
+        let mut learnt = -self.all_votes.sum(votes);
         for (_, count) in uses {
-            learnt += (0..count).map(|seen| log2(2 * seen + 1)).sum::<i64>();
+            learnt += self.own_label.sum(count);
         }
-        learnt -= (0..votes).map(|seen| log2(2 * seen + classes)).sum::<i64>();
         even.max(common).max(constant).max(learnt)
     }
 }

@@ -3,24 +3,24 @@
 /// Weight per feature.
 #[rustfmt::skip]
 pub(super) const WEIGHTS: [i64; 16] = [
-    -262_544, // looked_near
-    -161_424, // looked_far
-    -79_184, // looked_per_vote
-    -188_000, // skill
-    -98_560, // skill_low
-    -292_864, // skill_high
-    59_600, // dependence
-    -505_968, // agreement
-    52_704, // gold_seen
-    -200_960, // gold_right
-    252_784, // copies
-    345_680, // cluster
-    65_264, // entropy
-    186_224, // run
-    132_928, // fast
-    -615_696, // slow
+    -284_624, // looked_near
+    -186_288, // looked_far
+    -83_872, // looked_per_vote
+    -168_320, // skill
+    -79_648, // skill_low
+    -398_528, // skill_high
+    246_224, // dependence
+    -368_688, // agreement
+    160, // gold_seen
+    -150_688, // gold_right
+    223_616, // copies
+    352_848, // cluster
+    60_272, // entropy
+    227_904, // run
+    126_912, // fast
+    -601_712, // slow
 ];
 /// Constant term.
-pub(super) const BIAS: i64 = 530_064;
+pub(super) const BIAS: i64 = 529_744;
 /// Score from which a labeler is flagged, in parts per million.
-pub(super) const FLAG_PPM: u32 = 720_000;
+pub(super) const FLAG_PPM: u32 = 790_000;

@@ -1,7 +1,7 @@
 //! What the inferred truth says about each labeler: skill for pay, agreement and habit for people to read.
 //!
 //! **Skill** is a chance-corrected agreement. Over the items that say something about a labeler, with weight `w` and soft truth `r`
-//! (gold: one-hot, weight [`GOLD_WEIGHT`]; otherwise the blended posterior **without the labeler's own vote and without the votes of
+//! (gold: one-hot, weight [`GOLD_WEIGHT`]; otherwise the median of the experts' odds **without the labeler's own vote and without the votes of
 //! their collusion cluster**, from what the other items tell about the other voters, weight one; items where nobody else voted are left
 //! out), and with `W` the sum of the weights:
 //!
@@ -34,7 +34,7 @@ use super::features::{Common, Looked};
 use super::fraud;
 use super::model::{EXPERTS, Expert, by_classes};
 use super::signals::Pace;
-use super::verdict::blend;
+use super::verdict::{joint_odds, median_narrow};
 use super::votes::{GoldPrior, Index};
 use super::voting::Voting;
 use crate::consensus::fixed::{self, ONE, log2};
@@ -156,11 +156,11 @@ impl Evidence {
         }
         let habit = (0..columns)
             .map(|column| {
-                let votes = index.votes_of_labeler(index.column_labeler[column] as usize);
+                let votes = index.count_of_labeler(index.column_labeler[column] as usize);
                 common.habit(
                     usize::from(index.column_label[column]),
                     u64::from(uses[column]),
-                    votes.len() as u64,
+                    u64::from(votes),
                 )
             })
             .collect();
@@ -201,19 +201,26 @@ impl Evidence {
     #[inline(always)]
     fn add<const K: usize>(&mut self, index: &Index, vote: usize, weight: u64, row: &[u32]) {
         let classes = if K == 0 { self.classes } else { K };
-        let (labeler, column) = (
-            index.vote_labeler[vote] as usize,
-            index.vote_column[vote] as usize,
-        );
-        self.weight[labeler] += weight;
+        let column = index.vote_column[vote] as usize;
         self.own[column] += weight;
-        let truth = &mut self.truth[labeler * classes..(labeler + 1) * classes];
         let joint = &mut self.joint[column * classes..(column + 1) * classes];
-        for ((sum, cell), &r) in truth.iter_mut().zip(joint).zip(&row[..classes]) {
+        for (cell, &r) in joint.iter_mut().zip(&row[..classes]) {
             // At most 2^24 votes of weight two and 2^16: nothing wraps.
-            let share = weight.wrapping_mul(u64::from(r));
-            *sum = sum.wrapping_add(share);
-            *cell = cell.wrapping_add(share);
+            *cell = cell.wrapping_add(weight.wrapping_mul(u64::from(r)));
+        }
+    }
+
+    /// Sums per labeler, from those per column.
+    fn sum_columns(&mut self, index: &Index) {
+        let columns = self.joint.chunks_exact(self.classes).zip(&self.own);
+        for ((joint, &own), &labeler) in columns.zip(&index.column_labeler) {
+            let labeler = labeler as usize;
+            self.weight[labeler] += own;
+            let truth = &mut self.truth[labeler * self.classes..(labeler + 1) * self.classes];
+            truth
+                .iter_mut()
+                .zip(joint)
+                .for_each(|(sum, cell)| *sum += cell);
         }
     }
 
@@ -376,19 +383,28 @@ impl Evidence {
     }
 }
 
+/// Most votes of an item that is read from the shared table: sums of so many logs, each below 2^22, stay below 2^30.
+const SHARED_VOTES_MAX: usize = 255;
+
 /// One item as the experts see it, and as it looks to everybody but one labeler.
 struct Peers<'a, const R: usize> {
     index: &'a Index,
     voting: &'a Voting,
     experts: &'a [Expert; EXPERTS],
-    /// Whether the item's votes are read from the shared tables; otherwise from `evidence`.
+    /// What a vote says to each expert by the shared tables: per column one row per expert, `classes` entries each.
+    shared: Vec<i32>,
+    all_steady: bool,
+    /// Whether the item's votes are read from `shared`; otherwise from `evidence`.
     steady: bool,
+    /// Log posterior from all votes of a steady item, per expert.
+    sums: [[i32; R]; EXPERTS],
+    less: [[i32; R]; EXPERTS],
     /// Log evidence of each vote, per expert; see [`Expert::evidence_of_item`].
     evidence: [Vec<i64>; EXPERTS],
-    /// Log posterior from all votes, per expert.
+    /// Log posterior from all votes of another item, per expert.
     all: [[i64; R]; EXPERTS],
+    views: [[i64; R]; EXPERTS],
     rest: [i64; R],
-    views: [[u32; R]; EXPERTS],
 }
 
 impl<'a, const R: usize> Peers<'a, R> {
@@ -397,11 +413,15 @@ impl<'a, const R: usize> Peers<'a, R> {
             index,
             voting,
             experts,
+            shared: shared(index, experts),
+            all_steady: index.all_steady(),
             steady: false,
+            sums: [[0; R]; EXPERTS],
+            less: [[0; R]; EXPERTS],
             evidence: Default::default(),
             all: [[0; R]; EXPERTS],
-            rest: [0; R],
             views: [[0; R]; EXPERTS],
+            rest: [0; R],
         }
     }
 
@@ -409,14 +429,28 @@ impl<'a, const R: usize> Peers<'a, R> {
     fn look_at<const K: usize>(&mut self, item: usize) {
         let (index, voting) = (self.index, self.voting);
         let classes = if K == 0 { index.classes } else { K };
+        let votes = index.votes_of_item(item);
         // Where nobody's own counts matter, the evidence of a vote is its table entry.
-        self.steady = voting.rows_of_item(item).is_empty()
-            && index.vote_labeler[index.votes_of_item(item)]
-                .iter()
-                .all(|&labeler| index.is_steady(labeler));
+        self.steady = votes.len() <= SHARED_VOTES_MAX
+            && voting.rows_of_item(item).is_empty()
+            && (self.all_steady
+                || index.vote_labeler[votes.clone()]
+                    .iter()
+                    .all(|&labeler| index.is_steady(labeler)));
         if self.steady {
-            for (expert, all) in self.experts.iter().zip(&mut self.all) {
-                expert.add_votes::<K>(index, voting, item, &mut all[..classes]);
+            for (expert, sums) in self.experts.iter().zip(&mut self.sums) {
+                for (sum, &log) in sums[..classes].iter_mut().zip(&expert.class_log) {
+                    *sum = log as i32; // below 2^22
+                }
+            }
+            for &column in &index.vote_column[votes] {
+                let first = column as usize * EXPERTS * classes;
+                let rows = &self.shared[first..first + EXPERTS * classes];
+                for (sums, row) in self.sums.iter_mut().zip(rows.chunks_exact(classes)) {
+                    for (sum, &value) in sums[..classes].iter_mut().zip(row) {
+                        *sum = sum.wrapping_add(value); // see SHARED_VOTES_MAX
+                    }
+                }
             }
             return;
         }
@@ -441,47 +475,76 @@ impl<'a, const R: usize> Peers<'a, R> {
     fn without<const K: usize>(&mut self, vote: usize, item: usize, out: &mut [u32]) -> bool {
         let (index, voting) = (self.index, self.voting);
         let classes = if K == 0 { index.classes } else { K };
-        let out = &mut out[..classes];
-        let rest = &mut self.rest[..classes];
+        let (rest, out) = (&mut self.rest[..classes], &mut out[..classes]);
         if self.steady {
-            for ((expert, all), view) in self.experts.iter().zip(&self.all).zip(&mut self.views) {
-                rest.copy_from_slice(&all[..classes]);
-                expert.remove_steady::<K>(index, vote, rest);
-                fixed::normalise(rest, &mut view[..classes]);
-            }
-        } else {
-            let votes = index.votes_of_item(item);
-            let own = voting.cluster_of(index.vote_labeler[vote]);
-            let left_out = |other: usize| {
-                other == vote
-                    || (own.is_some() && voting.cluster_of(index.vote_labeler[other]) == own)
-            };
-            // Outside clusters only the vote itself is left out, so items with many votes stay cheap.
-            let group = if own.is_some() {
-                votes.clone()
-            } else {
-                vote..vote + 1
-            };
-            if group.len() == votes.len() && votes.clone().all(left_out) {
-                return false;
-            }
-            for ((all, evidence), view) in self.all.iter().zip(&self.evidence).zip(&mut self.views)
+            let first = index.vote_column[vote] as usize * EXPERTS * classes;
+            let rows = &self.shared[first..first + EXPERTS * classes];
+            for ((less, sums), row) in
+                (self.less.iter_mut().zip(&self.sums)).zip(rows.chunks_exact(classes))
             {
-                rest.copy_from_slice(&all[..classes]);
-                for other in group.clone().filter(|&other| left_out(other)) {
-                    let first = (other - votes.start) * classes;
-                    let removed = &evidence[first..first + classes];
-                    rest.iter_mut()
-                        .zip(removed)
-                        .for_each(|(sum, value)| *sum -= value);
+                for ((less, &sum), &value) in less[..classes].iter_mut().zip(sums).zip(row) {
+                    *less = sum.wrapping_sub(value); // as added
                 }
-                fixed::normalise(rest, &mut view[..classes]);
+            }
+            median_narrow(self.less.each_ref().map(|logs| &logs[..classes]), rest);
+            fixed::normalise(rest, out);
+            return true;
+        }
+        let votes = index.votes_of_item(item);
+        let own = voting.cluster_of(index.vote_labeler[vote]);
+        let left_out = |other: usize| {
+            other == vote || (own.is_some() && voting.cluster_of(index.vote_labeler[other]) == own)
+        };
+        // Outside clusters only the vote itself is left out, so items with many votes stay cheap.
+        let group = if own.is_some() {
+            votes.clone()
+        } else {
+            vote..vote + 1
+        };
+        if group.len() == votes.len() && votes.clone().all(left_out) {
+            return false;
+        }
+        for ((all, evidence), view) in self.all.iter().zip(&self.evidence).zip(&mut self.views) {
+            let view = &mut view[..classes];
+            view.copy_from_slice(&all[..classes]);
+            for other in group.clone().filter(|&other| left_out(other)) {
+                let first = (other - votes.start) * classes;
+                let removed = &evidence[first..first + classes];
+                view.iter_mut()
+                    .zip(removed)
+                    .for_each(|(sum, value)| *sum -= value);
             }
         }
-        let [a, b, c] = &self.views;
-        blend([&a[..classes], &b[..classes], &c[..classes]], out);
+        joint_odds(
+            self.views.each_ref().map(|logs| &logs[..classes]),
+            rest,
+            out,
+        );
         true
     }
+}
+
+/// The tables of all experts side by side; empty when no labeler is steady.
+fn shared(index: &Index, experts: &[Expert; EXPERTS]) -> Vec<i32> {
+    if !(0..index.labelers as u32).any(|labeler| index.is_steady(labeler)) {
+        return Vec::new();
+    }
+    let classes = index.classes;
+    let [first, second, third] = experts;
+    let logs = first.column_log.chunks_exact(classes);
+    let mut shared = Vec::with_capacity(EXPERTS * first.column_log.len());
+    for (column, (a, b)) in logs
+        .zip(second.column_log.chunks_exact(classes))
+        .enumerate()
+    {
+        let label = usize::from(index.column_label[column]);
+        let gain = third.gain[index.column_labeler[column] as usize];
+        shared.extend_from_slice(a);
+        shared.extend_from_slice(b);
+        // The gain is below 2^22, like any log.
+        shared.extend((0..classes).map(|class| if class == label { gain as i32 } else { 0 }));
+    }
+    shared
 }
 
 /// What was found out about labelers before they are judged; one entry per labeler each.
@@ -505,6 +568,7 @@ pub(super) fn judge(
         index.classes,
         collect(&mut evidence, index, voting, experts, &common)
     );
+    evidence.sum_columns(index);
     let crowd_entropy = entropy(common.shares().iter().map(|&share| u64::from(share)));
     let milli = |bits: i64| (i128::from(bits) * 1_000 / i128::from(ONE)) as i64;
     let mut results = Vec::with_capacity(index.labelers);
@@ -517,7 +581,7 @@ pub(super) fn judge(
         let looked = evidence.looked[labeler].iter().max();
         let own = entropy(evidence.uses[columns].iter().map(|&count| u64::from(count)));
         let mut result = LabelerResult {
-            votes: index.votes_of_labeler(labeler).len() as u32,
+            votes: index.count_of_labeler(labeler),
             skill_ppm: evidence.skill(
                 index,
                 labeler,

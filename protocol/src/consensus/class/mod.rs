@@ -59,7 +59,7 @@ use super::fixed::ONE;
 use super::hash_parameters;
 
 /// Name and version of the method; raise it with any change of behaviour.
-const METHOD: &str = "assay/consensus/class/2";
+const METHOD: &str = "assay/consensus/class/3";
 
 /// Most searches for clusters, each on posteriors without the clusters found before.
 const SEARCHES_MAX: usize = 3;
@@ -168,23 +168,16 @@ pub fn infer_class_with(
     input: &ClassInput<'_>,
     signals: &Signals<'_>,
 ) -> Result<ClassResult, ConsensusError> {
-    let index = Index::new(input)?;
+    let mut index = Index::new(input)?;
     signals.check(input)?;
     let mut voting = Voting::independent(&index);
-    let (mut experts, mut posteriors) = fit(&index, &voting);
+    let mut experts = fit(&index, &voting);
     let mut rounds: u32 = experts.iter().map(|expert| expert.rounds).sum();
     let machine = signals.machine_of(index.labelers);
     let mut clusters = Vec::new();
     let mut copy_bits = vec![0; index.labelers];
     for _ in 0..SEARCHES_MAX {
-        let rings = collusion::clusters(
-            &index,
-            &voting,
-            &experts[0],
-            &posteriors,
-            &machine,
-            &clusters,
-        );
+        let rings = collusion::clusters(&index, &voting, &experts, &machine, &clusters);
         let grown = rings.clusters != clusters;
         clusters = rings.clusters;
         copy_bits = rings.copy_bits;
@@ -196,14 +189,15 @@ pub fn infer_class_with(
                 }
             }
             voting = Voting::clustered(&index, of_labeler, clusters.len());
-            (experts, posteriors) = fit(&index, &voting);
+            experts = fit(&index, &voting);
             rounds += experts.iter().map(|expert| expert.rounds).sum::<u32>();
         }
         if !rings.again {
             break;
         }
     }
-    verdict::calibrate(&index, &voting, &experts, &mut posteriors);
+    index.forget_order();
+    let posteriors = verdict::calibrate(&index, &voting, &experts);
     let items = items(&index, &posteriors);
     let known = Known {
         priors: input.priors,
@@ -221,11 +215,11 @@ pub fn infer_class_with(
     })
 }
 
-/// Fitted experts, and their joint posteriors before calibration.
-fn fit(index: &Index, voting: &Voting) -> ([Expert; EXPERTS], Vec<u32>) {
+/// Fitted experts.
+fn fit(index: &Index, voting: &Voting) -> [Expert; EXPERTS] {
     let mut experts = Expert::fit_all(index, voting);
-    let posteriors = verdict::last_round(index, voting, &mut experts);
-    (experts, posteriors)
+    verdict::last_round(index, voting, &mut experts);
+    experts
 }
 
 /// Picks the label of each item: by posterior, then by votes, then the smallest label.

@@ -139,14 +139,25 @@ macro_rules! by_classes {
 pub(super) use by_classes;
 
 impl Expert {
-    /// Fits all experts up to the counts of the round before the last; [`Expert::learn`] in the last round completes them.
+    /// Fits the tables of all experts; the counts that fit them come from the last round, which is left to the caller.
     pub fn fit_all(index: &Index, voting: &Voting) -> [Self; EXPERTS] {
-        SHAPES.map(|shape| Self::fit(index, voting, shape))
+        // All start from the same vote shares, and columns hold what one skill needs.
+        let mut start = Self::new(index, SHAPES[0]);
+        let sparse = stride(index.vote_labeler.len());
+        by_classes!(index.classes, pass(&mut start, index, voting, sparse));
+        start.finish(index);
+        SHAPES.map(|shape| {
+            let mut expert = Self::new(index, shape);
+            expert.counts.start_from(&start.counts);
+            expert.class_mass.clone_from(&start.class_mass);
+            expert.fit(index, voting, sparse);
+            expert
+        })
     }
 
-    fn fit(index: &Index, voting: &Voting, shape: Shape) -> Self {
+    fn new(index: &Index, shape: Shape) -> Self {
         let classes = index.classes;
-        let mut expert = Self {
+        Self {
             shape,
             classes,
             class_log: vec![0; classes],
@@ -163,21 +174,37 @@ impl Expert {
             counts: Counts::new(index, shape),
             class_mass: vec![0; classes],
             rounds: 0,
-        };
-        let sparse = stride(index.vote_labeler.len());
-        by_classes!(classes, pass(&mut expert, index, voting, sparse));
-        while expert.rounds + 1 < ROUNDS {
-            expert.make_tables(index);
-            let stride = if expert.rounds + FULL_ROUNDS > ROUNDS {
+        }
+    }
+
+    /// All rounds but the first look and the last.
+    fn fit(&mut self, index: &Index, voting: &Voting, sparse: usize) {
+        while self.rounds + 1 < ROUNDS {
+            self.make_tables(index);
+            let stride = if self.rounds + FULL_ROUNDS > ROUNDS {
                 1
             } else {
                 sparse
             };
-            by_classes!(classes, pass(&mut expert, index, voting, stride));
+            by_classes!(self.classes, pass(self, index, voting, stride));
         }
-        expert.make_tables(index);
-        expert.clear();
-        expert
+        self.make_tables(index);
+        self.clear();
+    }
+
+    /// Looks at every `stride`-th item and learns from it: one round.
+    pub fn pass<const K: usize, const R: usize>(
+        &mut self,
+        index: &Index,
+        voting: &Voting,
+        stride: usize,
+    ) {
+        let mut view = View::<R>::new();
+        self.clear();
+        for item in (0..index.items).step_by(stride) {
+            self.look::<K, R>(index, voting, item, &mut view);
+            self.learn::<K, R>(index, voting, item, &view);
+        }
     }
 
     fn clear(&mut self) {
@@ -264,22 +291,6 @@ impl Expert {
                 let sum = &mut logs[usize::from(label)];
                 *sum = sum.wrapping_add(self.gain[labeler as usize]);
             }
-        }
-    }
-
-    /// Takes the table entry of a vote of weight one out of a sum that [`Expert::add_votes`] made.
-    #[inline(always)]
-    pub fn remove_steady<const K: usize>(&self, index: &Index, vote: usize, logs: &mut [i64]) {
-        let classes = if K == 0 { self.classes } else { K };
-        if self.shape.matrix {
-            let first = index.vote_column[vote] as usize * classes;
-            let column = &self.column_log[first..first + classes];
-            for (sum, &value) in logs.iter_mut().zip(column) {
-                *sum = sum.wrapping_sub(i64::from(value)); // as added
-            }
-        } else {
-            let sum = &mut logs[usize::from(index.vote_label[vote])];
-            *sum = sum.wrapping_sub(self.gain[index.vote_labeler[vote] as usize]);
         }
     }
 
@@ -402,19 +413,14 @@ impl Expert {
     }
 }
 
-/// Looks at every `stride`-th item and learns from it: one round.
+/// See [`Expert::pass`].
 fn pass<const K: usize, const R: usize>(
     expert: &mut Expert,
     index: &Index,
     voting: &Voting,
     stride: usize,
 ) {
-    let mut view = View::<R>::new();
-    expert.clear();
-    for item in (0..index.items).step_by(stride) {
-        expert.look::<K, R>(index, voting, item, &mut view);
-        expert.learn::<K, R>(index, voting, item, &view);
-    }
+    expert.pass::<K, R>(index, voting, stride);
 }
 
 /// See [`Expert::evidence_of_item`].

@@ -115,7 +115,7 @@ impl Judge {
         let mut items: Vec<u32> = group
             .iter()
             .flat_map(|&labeler| index.votes_of_labeler(labeler as usize))
-            .map(|&vote| index.vote_item[vote as usize])
+            .map(|&vote| index.item_of(vote as usize) as u32)
             .collect();
         items.sort_unstable();
         let mut sheet = Vec::new();

@@ -18,7 +18,7 @@
 //! What it does not do: no fitting; gold is clamped by the caller.
 //! Invariants: [`item_from_table`] gives the bits of the result; every row sums to one exactly.
 
-use super::model::{EXPERTS, Expert, ROOM, View, by_classes};
+use super::model::{EXPERTS, Expert, ROOM, by_classes};
 use super::votes::Index;
 use super::voting::Voting;
 use crate::consensus::fixed::{ONE, normalise};
@@ -228,72 +228,95 @@ pub(super) fn blend(rows: [&[u32]; EXPERTS], out: &mut [u32]) {
     }
 }
 
-/// The last round of the experts, and what they say together: one row of sharp posteriors per item.
-pub(super) fn last_round(
-    index: &Index,
-    voting: &Voting,
-    experts: &mut [Expert; EXPERTS],
-) -> Vec<u32> {
-    let mut sharp = vec![0; index.items * index.classes];
-    by_classes!(
-        index.classes,
-        last_round_of(index, voting, experts, &mut sharp)
-    );
+/// Defines the median of the experts for one width of integers.
+macro_rules! median_of {
+    ($name:ident, $int:ty, $range:literal) => {
+        /// How far each class stays behind the experts' favourites, in the middle of the three; Q16 bits, never positive.
+        ///
+        #[doc = $range]
+        #[inline(always)]
+        pub(super) fn $name(logs: [&[$int]; EXPERTS], out: &mut [i64]) {
+            let top = logs.map(|logs| logs.iter().fold(<$int>::MIN, |top, &log| top.max(log)));
+            let [a, b, c] = logs;
+            for (((slot, &a), &b), &c) in out.iter_mut().zip(a).zip(b).zip(c) {
+                let (a, b) = (a.wrapping_sub(top[0]), b.wrapping_sub(top[1]));
+                let c = c.wrapping_sub(top[2]);
+                *slot = i64::from(a.min(b).max(a.max(b).min(c)));
+            }
+        }
+    };
+}
+median_of!(
+    median,
+    i64,
+    "Logs are below 2^43, so differences do not wrap."
+);
+median_of!(
+    median_narrow,
+    i32,
+    "Logs must be below 2^30, so that differences do not wrap."
+);
+
+/// What a labeler is judged by: the median of the experts' odds, Q16, from their log posteriors; `rest` is scratch space of equal length.
+///
+/// Nearly the joint posterior (with two classes the same but for rounding), at a third of its price: judging asks once per vote.
+#[inline(always)]
+pub(super) fn joint_odds(logs: [&[i64]; EXPERTS], rest: &mut [i64], out: &mut [u32]) {
+    median(logs, rest);
+    normalise(rest, out);
+}
+
+/// The last round of the experts: what they learn from it serves the labelers of whom little is known, see [`Expert::evidence_of_item`].
+pub(super) fn last_round(index: &Index, voting: &Voting, experts: &mut [Expert; EXPERTS]) {
+    if index.all_steady() {
+        return;
+    }
     for expert in experts {
+        by_classes!(index.classes, learn_once(index, voting, expert));
         expert.finish(index);
     }
-    sharp
 }
 
-fn last_round_of<const K: usize, const R: usize>(
-    index: &Index,
-    voting: &Voting,
-    experts: &mut [Expert; EXPERTS],
-    sharp: &mut [u32],
-) {
-    let classes = if K == 0 { index.classes } else { K };
-    let mut views = [View::<R>::new(), View::new(), View::new()];
-    for (item, out) in sharp.chunks_exact_mut(classes).enumerate() {
-        for (expert, view) in experts.iter_mut().zip(&mut views) {
-            expert.look::<K, R>(index, voting, item, view);
-            expert.learn::<K, R>(index, voting, item, view);
-        }
-        let [a, b, c] = &views;
-        blend(
-            [&a.row[..classes], &b.row[..classes], &c.row[..classes]],
-            &mut out[..classes],
-        );
-    }
+fn learn_once<const K: usize, const R: usize>(index: &Index, voting: &Voting, expert: &mut Expert) {
+    expert.pass::<K, R>(index, voting, 1);
 }
 
-/// Replaces sharp posteriors by calibrated ones; gold rows stay one-hot.
-pub(super) fn calibrate(
+/// The joint posteriors of all items before calibration; gold rows are one-hot.
+pub(super) fn sharp(index: &Index, voting: &Voting, experts: &[Expert; EXPERTS]) -> Vec<u32> {
+    by_classes!(index.classes, rows(index, voting, experts, false))
+}
+
+/// Calibrated posteriors of all items; gold rows are one-hot.
+pub(super) fn calibrate(index: &Index, voting: &Voting, experts: &[Expert; EXPERTS]) -> Vec<u32> {
+    by_classes!(index.classes, rows(index, voting, experts, true))
+}
+
+fn rows<const K: usize, const R: usize>(
     index: &Index,
     voting: &Voting,
     experts: &[Expert; EXPERTS],
-    rows: &mut [u32],
-) {
-    by_classes!(index.classes, calibrate_of(index, voting, experts, rows));
-}
-
-fn calibrate_of<const K: usize, const R: usize>(
-    index: &Index,
-    voting: &Voting,
-    experts: &[Expert; EXPERTS],
-    posteriors: &mut [u32],
-) {
+    calibrate: bool,
+) -> Vec<u32> {
     let classes = if K == 0 { index.classes } else { K };
+    let mut posteriors = vec![0; index.items * classes];
     let mut logs = [[0i64; R]; EXPERTS];
     let mut rows = [[0u32; R]; EXPERTS];
     for (item, out) in posteriors.chunks_exact_mut(classes).enumerate() {
         let out = &mut out[..classes];
         if let Some(label) = index.gold[item] {
-            out.fill(0);
             out[usize::from(label)] = ONE;
             continue;
         }
         for (expert, logs) in experts.iter().zip(&mut logs) {
             expert.add_votes::<K>(index, voting, item, &mut logs[..classes]);
+        }
+        let logs = logs.each_mut().map(|logs| &mut logs[..classes]);
+        if !calibrate {
+            for (logs, row) in logs.into_iter().zip(&mut rows) {
+                normalise(logs, &mut row[..classes]);
+            }
+            blend(rows.each_ref().map(|row| &row[..classes]), out);
+            continue;
         }
         let votes = index.votes_of_item(item);
         let weights = if voting.rows_of_item(item).is_empty() {
@@ -301,12 +324,7 @@ fn calibrate_of<const K: usize, const R: usize>(
         } else {
             votes.map(|vote| u64::from(voting.weight(vote))).sum()
         };
-        let [a, b, c] = &mut logs;
-        calibrated(
-            [&mut a[..classes], &mut b[..classes], &mut c[..classes]],
-            weights,
-            &mut rows,
-            out,
-        );
+        calibrated(logs, weights, &mut rows, out);
     }
+    posteriors
 }

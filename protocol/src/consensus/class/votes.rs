@@ -75,8 +75,6 @@ pub(super) struct Index {
     pub vote_labeler: Vec<u32>,
     /// Label of each vote.
     pub vote_label: Vec<u16>,
-    /// Item of each vote.
-    pub vote_item: Vec<u32>,
     /// Column of each vote: one per (labeler, label) pair in use, sorted by labeler, then label.
     pub vote_column: Vec<u32>,
     /// First vote of each item, and the end.
@@ -115,10 +113,8 @@ impl Index {
             *slot += 1;
         }
         drop(next);
-        let mut vote_item = vec![0u32; count];
         for item in 0..items {
             let range = item_start[item] as usize..item_start[item + 1] as usize;
-            vote_item[range.clone()].fill(item as u32);
             let votes = &mut packed[range];
             votes.sort_unstable();
             if let Some(pair) = votes
@@ -154,7 +150,6 @@ impl Index {
             classes,
             vote_labeler,
             vote_label,
-            vote_item,
             vote_column: vec![0; count],
             item_start,
             by_labeler,
@@ -219,7 +214,32 @@ impl Index {
     /// Whether a labeler has [`STEADY_VOTES`] votes.
     #[inline]
     pub fn is_steady(&self, labeler: u32) -> bool {
-        self.votes_of_labeler(labeler as usize).len() as u64 >= STEADY_VOTES
+        u64::from(self.count_of_labeler(labeler as usize)) >= STEADY_VOTES
+    }
+
+    /// Whether every labeler with votes has [`STEADY_VOTES`] of them.
+    pub fn all_steady(&self) -> bool {
+        (0..self.labelers as u32)
+            .all(|labeler| self.is_steady(labeler) || self.count_of_labeler(labeler as usize) == 0)
+    }
+
+    /// Votes that a labeler gave.
+    #[inline]
+    pub fn count_of_labeler(&self, labeler: usize) -> u32 {
+        self.labeler_start[labeler + 1] - self.labeler_start[labeler]
+    }
+
+    /// Lets go of what only the search for clusters needs: the votes by labeler.
+    pub fn forget_order(&mut self) {
+        self.by_labeler = Vec::new();
+    }
+
+    /// Item of a vote. A search: the walks by item know it already.
+    pub fn item_of(&self, vote: usize) -> usize {
+        // Items without votes start where the next one does, so the last start that is not behind the vote is its item's.
+        self.item_start
+            .partition_point(|&start| start as usize <= vote)
+            - 1
     }
 
     /// Vote numbers of one labeler, by item.

@@ -39,8 +39,8 @@ impl Voting {
 
     /// Members of one cluster share a single vote per item and learn from posteriors without their cluster.
     pub fn clustered(index: &Index, cluster: Vec<Option<u32>>, clusters: usize) -> Self {
-        let mut weight = vec![ONE; index.vote_item.len()];
-        let mut row_of_vote = vec![OWN; index.vote_item.len()];
+        let mut weight = vec![ONE; index.vote_labeler.len()];
+        let mut row_of_vote = vec![OWN; index.vote_labeler.len()];
         let mut rows: Vec<(u32, u32)> = Vec::new();
         let mut row_start = Vec::with_capacity(index.items + 1);
         let mut members = vec![0u32; clusters];

@@ -54,6 +54,9 @@ pub struct Crowd {
     pub truth: BTreeMap<u32, u16>,
 }
 
+/// Fewest checked answers of a labeler that counts as honest.
+const CHECKED_MIN: u32 = 8;
+
 /// How an attacker without a partner answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spam {
@@ -121,6 +124,43 @@ impl Crowd {
             }
         }
         records
+    }
+
+    /// `honest` or `weak` for every real labeler: at least [`CHECKED_MIN`] checked answers, an accuracy 40 % of the way from chance to
+    /// perfect, and chance-corrected agreement with the truth of at least 0.2, so that naming the commonest class on a skewed task does
+    /// not count as honest work.
+    pub fn kinds(&self) -> Vec<&'static str> {
+        let classes = usize::from(self.classes);
+        let mut table = vec![0u64; self.labelers as usize * classes * classes];
+        for &(item, labeler, label) in &self.votes {
+            if let Some(&truth) = self.truth.get(&item) {
+                table[(labeler as usize * classes + usize::from(truth)) * classes
+                    + usize::from(label)] += 1;
+            }
+        }
+        let accurate = self.honest(CHECKED_MIN);
+        table
+            .chunks_exact(classes * classes)
+            .zip(0..)
+            .map(|(cells, labeler)| {
+                let total: u64 = cells.iter().sum();
+                let right: u64 = (0..classes).map(|k| cells[k * classes + k]).sum();
+                let chance: u64 = (0..classes)
+                    .map(|k| {
+                        let truth: u64 = cells[k * classes..(k + 1) * classes].iter().sum();
+                        let label: u64 = (0..classes).map(|t| cells[t * classes + k]).sum();
+                        truth * label
+                    })
+                    .sum();
+                // kappa >= 0.2, with everything multiplied by the square of the total
+                let informed = 5 * (total * right).saturating_sub(chance) >= total * total - chance;
+                if accurate.binary_search(&labeler).is_ok() && informed {
+                    "honest"
+                } else {
+                    "weak"
+                }
+            })
+            .collect()
     }
 
     /// Labelers with at least `votes` checked answers whose true accuracy lies at least 40 % of the way from chance to perfect.

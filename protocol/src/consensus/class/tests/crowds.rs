@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use crate::consensus::fixed::{ONE, normalise};
 
-use super::super::verdict::blend;
+use super::super::verdict::{blend, joint_odds, median, median_narrow};
 use super::{Crowd, Habit, Plan, Rng, mixed_habits};
 
 #[test]
@@ -231,15 +231,40 @@ fn a_ring_is_found_among_a_hundred_voters_per_item() {
 
 proptest! {
     #[test]
-    fn a_blend_of_distributions_sums_to_one(seeds in prop::collection::vec([0i64..1 << 20, 0..1 << 20, 0..1 << 20], 2..20)) {
-        let row = |expert: usize| {
-            let mut logs: Vec<i64> = seeds.iter().map(|seed| seed[expert]).collect();
-            let mut out = vec![0; logs.len()];
-            normalise(&mut logs, &mut out);
-            out
+    fn one_expert_astray_does_not_leave_the_range_of_the_others(seeds in prop::collection::vec([-1i64 << 29..1 << 29, -1i64 << 20..1 << 20, -1i64 << 20..1 << 20], 2..20)) {
+        let logs = |expert: usize| seeds.iter().map(|seed| seed[expert]).collect::<Vec<i64>>();
+        let narrow = |expert: usize| logs(expert).iter().map(|&log| log as i32).collect::<Vec<i32>>();
+        let behind = |logs: &[i64]| {
+            let top = logs.iter().max().copied().unwrap();
+            logs.iter().map(|log| log - top).collect::<Vec<i64>>()
         };
-        let mut out = vec![0; seeds.len()];
-        blend([&row(0), &row(1), &row(2)], &mut out);
+        let (a, b, c) = (logs(0), logs(1), logs(2));
+        let (mut wide, mut slim) = (vec![0; a.len()], vec![0; a.len()]);
+        median([&a, &b, &c], &mut wide);
+        median_narrow([&narrow(0), &narrow(1), &narrow(2)], &mut slim);
+        prop_assert_eq!(&wide, &slim);
+        for ((&middle, b), c) in wide.iter().zip(behind(&b)).zip(behind(&c)) {
+            prop_assert!((b.min(c)..=b.max(c)).contains(&middle));
+        }
+        let (mut rest, mut out) = (vec![0; a.len()], vec![0; a.len()]);
+        joint_odds([&a, &b, &c], &mut rest, &mut out);
+        prop_assert_eq!(out.iter().sum::<u32>(), ONE);
+        if a.len() == 2 {
+            let rows = [&a, &b, &c].map(|logs| {
+                let mut row = vec![0; 2];
+                normalise(&mut logs.clone(), &mut row);
+                row
+            });
+            let mut blended = vec![0; 2];
+            blend([&rows[0], &rows[1], &rows[2]], &mut blended);
+            prop_assert!(out[0].abs_diff(blended[0]) <= 4, "{:?} {:?}", out, blended);
+        }
+        // Experts of one opinion are believed to the bit.
+        joint_odds([&b, &b, &b], &mut rest, &mut out);
+        let mut alone = vec![0; b.len()];
+        normalise(&mut b.clone(), &mut alone);
+        prop_assert_eq!(&out, &alone);
+        blend([&alone, &alone, &alone], &mut out);
         prop_assert_eq!(out.iter().sum::<u32>(), ONE);
     }
 }

@@ -203,9 +203,23 @@ fn hardly_a_real_labeler_is_taken_for_a_ring() {
         let result = infer(&real, &BTreeMap::new());
         let ringed: usize = result.clusters.iter().map(Vec::len).sum();
         let suspects = flagged(&result, 0..real.labelers) - ringed;
+        let honest: Vec<u32> = (0..)
+            .zip(real.kinds())
+            .filter(|(_, kind)| *kind == "honest")
+            .map(|(labeler, _)| labeler)
+            .collect();
+        let wronged = flagged(&result, honest.iter().copied());
         println!(
-            "{name}: {} labelers, {ringed} in rings, {suspects} suspects",
-            real.labelers
+            "{name}: {} labelers, {ringed} in rings, {suspects} suspects; of {} who are right beyond chance {wronged} flagged",
+            real.labelers,
+            honest.len()
+        );
+        // Three votes an item and one class in eight: on product many who look cannot be told from those who do not.
+        let bound = if name == "product" { 70 } else { 25 };
+        assert!(
+            wronged * 1_000 <= honest.len() * bound,
+            "{name}: {wronged} of {}",
+            honest.len()
         );
         assert!(
             ringed * 100 <= real.labelers as usize,
