@@ -458,7 +458,7 @@ fn a_result_keeps_its_bytes_over_versions() {
     }
     assert_eq!(
         hasher.finalize().to_hex().as_str(),
-        "c0e897b8e076aec327308b1c96299681ef09954e480f5cce5860bbec59ceccd2"
+        "2d8a71fab66b26172d0451c21e7016d1bfc5019cf934022f25ee09fb21b8c4df"
     );
 }
 
