@@ -59,7 +59,7 @@ pub use class::{
     ClassInput, ClassResult, ClassTable, Decision, FRAUD_FEATURES, Flag, GoldPrior, GoldTest,
     ItemResult, LabelerResult, MAX_CELLS, MAX_CLASSES, MAX_ITEMS, MAX_LABELERS, MAX_VOTES,
     MIN_CLASSES, Pace, Signals, Vote, fraud_features, infer_class, infer_class_with,
-    item_from_table, majority,
+    item_from_table, majority, wants_more,
 };
 pub use error::ConsensusError;
 pub use multi::{

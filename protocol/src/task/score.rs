@@ -12,7 +12,9 @@ use super::{
 };
 use crate::{
     amount::Amount,
-    consensus::{ClassInput, ClassResult, GoldPrior, Pay, PayRule, infer_class, majority, pay},
+    consensus::{
+        ClassInput, ClassResult, GoldPrior, Pay, PayRule, infer_class, majority, pay, wants_more,
+    },
     id::{Account, Hash},
     message::AssignmentRule,
     network::Params,
@@ -43,6 +45,15 @@ pub struct Settlement {
     pub evidence: BTreeMap<Account, (u32, u32)>,
     /// For people and exports.
     pub outcome: TaskOutcome,
+}
+
+/// What a wave buys.
+#[derive(Default)]
+struct Wanted {
+    /// (item, labels).
+    labels: Vec<(u32, u16)>,
+    /// Skill of each labeler so far, parts per million; empty before anything is known.
+    skills: Vec<i64>,
 }
 
 const PROVEN_MILLI: u32 = 20_000;
@@ -90,11 +101,13 @@ impl TaskState {
                         .flat_map(|(l, s)| s.items.iter().map(|i| (*i, *l)))
                 })
                 .collect();
+            let wanted = self.wanted(wave);
             draw(&DrawInput {
                 task: self.id,
                 wave,
                 beacon,
-                wanted: &self.wanted(wave),
+                wanted: &wanted.labels,
+                skills: &wanted.skills,
                 labelers: &people,
                 before: &before,
                 clusters: &self.clusters,
@@ -140,26 +153,37 @@ impl TaskState {
         };
     }
 
-    /// (item, labels) that `wave` buys: `k` for each fresh item, and up to two more where the posterior is below target.
-    fn wanted(&self, wave: u8) -> Vec<(u32, u16)> {
+    /// What `wave` buys: `k` labels for each fresh item, and up to two more where the stopping rule wants them.
+    fn wanted(&self, wave: u8) -> Wanted {
+        let mut wanted = Wanted::default();
         let AssignmentRule::Drawn { k, k_max } = self.manifest.assignment else {
-            return Vec::new();
+            return wanted;
         };
-        let mut wanted: Vec<(u32, u16)> = self.manifest.fresh_items(wave).map(|i| (i, k)).collect();
-        if wave > 0 {
-            let target = u64::from(self.manifest.target_posterior_ppm) * 65_536 / 1_000_000;
-            let result = self.infer(&BTreeMap::new());
-            for item in 0..self.manifest.fresh_items(wave).start {
-                let low = result.as_ref().is_none_or(|r| {
-                    r.items
-                        .get(item as usize)
-                        .is_none_or(|i| i.label.is_none() || u64::from(i.posterior) < target)
-                });
-                let asked = self.asked.get(item as usize).copied().unwrap_or(0);
-                if low && !self.gold.contains_key(&item) && asked < k_max {
-                    wanted.push((item, (k_max - asked).min(2)));
-                }
+        let fresh = self.manifest.fresh_items(wave);
+        let earlier = fresh.start;
+        wanted.labels.extend(fresh.map(|item| (item, k)));
+        if wave == 0 {
+            return wanted;
+        }
+        let target = u64::from(self.manifest.target_posterior_ppm) * 65_536 / 1_000_000;
+        let target = u32::try_from(target).unwrap_or(u32::MAX);
+        let result = self.infer(&BTreeMap::new());
+        let mut votes: BTreeMap<u32, Vec<(u32, u16)>> = BTreeMap::new();
+        for &(item, labeler, label) in &self.votes {
+            votes.entry(item).or_default().push((labeler, label));
+        }
+        for item in 0..earlier {
+            let seen = votes.get(&item).map_or(&[][..], Vec::as_slice);
+            let more = result
+                .as_ref()
+                .is_none_or(|result| wants_more(result, item, seen, target));
+            let asked = self.asked.get(item as usize).copied().unwrap_or(0);
+            if more && !self.gold.contains_key(&item) && asked < k_max {
+                wanted.labels.push((item, (k_max - asked).min(2)));
             }
+        }
+        if let Some(result) = result {
+            wanted.skills = result.labelers.iter().map(|l| l.skill_ppm).collect();
         }
         wanted
     }
@@ -228,7 +252,7 @@ impl TaskState {
             state.gold = gold;
         }
         let next = wave + 1;
-        if usize::from(next) < self.manifest.waves.len() && !self.wanted(next).is_empty() {
+        if usize::from(next) < self.manifest.waves.len() && !self.wanted(next).labels.is_empty() {
             self.phase = Phase::Drawing {
                 wave: next,
                 beacon_block: None,

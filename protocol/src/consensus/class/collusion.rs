@@ -256,7 +256,7 @@ impl Search<'_> {
         let mut evidence = bits(seen, pair.with_others(index, &self.agreements));
         if evidence > FAMILY_BITS {
             if self.posterior.is_empty() {
-                self.posterior = sharp(index, self.voting, self.experts);
+                self.posterior = sharp(index, self.voting, self.experts, 1);
             }
             // A matrix expert says how labelers answer.
             let explained = pair.with_truth(index, &self.experts[0], &self.posterior);

@@ -1,7 +1,7 @@
 //! Truth inference for class labels: canonical votes in, labels with posteriors and judged labelers out.
 //!
 //! ```text
-//! votes -> Index -> experts -> joint posterior -> search for rings --no more--> calibrate -> result
+//! votes -> Index -> experts -> joint posterior -> search for rings --no more--> correlation -> calibrate -> result
 //!                     ^                                |
 //!                     +-- rings weighted as one voter -+
 //! ```
@@ -12,18 +12,21 @@
 //! | `voting` | weight of each vote, clusters as one voter |
 //! | `counts` | expected counts, smoothing, evidence of a vote |
 //! | `model` | three experts |
+//! | `correlation` | how far the votes on an item share their errors |
 //! | `verdict` | joint posterior, calibration, the table that repeats one item |
 //! | `collusion`, `sheets` | pair test, sheet test, clusters |
 //! | `labelers` | chance-corrected skill, and everything else that is said of a labeler |
 //! | `features` | evidence that a labeler looked at the items |
 //! | `signals` | answer times, declared machine labelers |
 //! | `fraud`, `fraud_table` | one suspicion score with one threshold |
+//! | `stop` | which items want one more vote |
 //! | `sprt` | how many gold items are enough |
 //!
 //! What it does not do: no pay, no reputation update, no choice of method per task; every task of this kind is scored alike.
 //! Invariants: a pure function of the set of votes, the gold and the priors; the order of `votes` changes nothing.
 
 mod collusion;
+mod correlation;
 mod counts;
 mod features;
 mod fraud;
@@ -33,6 +36,7 @@ mod model;
 mod sheets;
 mod signals;
 mod sprt;
+mod stop;
 mod verdict;
 mod votes;
 mod voting;
@@ -44,6 +48,7 @@ pub use fraud::{FRAUD_FEATURES, fraud_features};
 pub use labelers::{Flag, LabelerResult};
 pub use signals::{Pace, Signals};
 pub use sprt::{Decision, GoldTest};
+pub use stop::wants_more;
 pub use verdict::{ClassTable, item_from_table};
 pub use votes::{
     ClassInput, GoldPrior, MAX_CELLS, MAX_CLASSES, MAX_ITEMS, MAX_LABELERS, MAX_VOTES, MIN_CLASSES,
@@ -74,7 +79,9 @@ pub(super) fn hash_method(hasher: &mut blake3::Hasher) {
             u64::from(model::FULL_ROUNDS),
             model::SAMPLE_VOTES,
             model::STEADY_VOTES,
-            verdict::CORRELATION_STEP,
+            u64::from(correlation::FULL_STEP_Q16),
+            u64::from(correlation::FULL_EXCESS_Q16),
+            u64::from(correlation::PRIOR_PAIRS),
             verdict::CORRELATION_STEPS_MAX,
             u64::from(verdict::LAPSE),
             counts::MATRIX_STRENGTH,
@@ -102,6 +109,8 @@ pub(super) fn hash_method(hasher: &mut blake3::Hasher) {
             signals::FAST_PART,
             SEARCHES_MAX as u64,
             u64::from(fraud::FLAG_VOTES_MIN),
+            stop::REPEAT.unsigned_abs(),
+            stop::DISSENT.unsigned_abs(),
         ],
     );
     hash_parameters(hasher, &collusion::LEVELS_Q16.map(u64::from));
@@ -197,7 +206,8 @@ pub fn infer_class_with(
         }
     }
     index.forget_order();
-    let posteriors = verdict::calibrate(&index, &voting, &experts);
+    let correlation = correlation::step(&index, &voting, &experts);
+    let posteriors = verdict::calibrate(&index, &voting, &experts, correlation);
     let items = items(&index, &posteriors);
     let known = Known {
         priors: input.priors,
@@ -210,7 +220,7 @@ pub fn infer_class_with(
         labelers,
         rounds,
         clusters,
-        table: ClassTable::new(index, &voting, experts),
+        table: ClassTable::new(index, &voting, experts, correlation),
         posteriors,
     })
 }

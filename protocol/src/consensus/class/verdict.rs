@@ -6,14 +6,10 @@
 //! **Calibration.** The experts take the votes of an item for independent once its class is known. They are not: an item that
 //! misleads one labeler misleads the next, so `n` votes carry the evidence of fewer. With a correlation `r` between votes on an item the
 //! design effect of survey sampling says how many: `n / (1 + (n - 1) r)`. All logs of an item are therefore scaled by
-//! `1 / (1 + (n - 1) r)` before they become probabilities, with `r` = [`CORRELATION_STEP`] per class beyond the first, up to
-//! [`CORRELATION_STEPS_MAX`] steps: with two classes the wrong answer is one and its frequency is known, with more classes an item has
-//! a look-alike of its own which no matrix per class can know. Last, one item in [`LAPSE`] counts as beyond the crowd's knowledge: that
-//! share of the posterior is spread evenly.
-//!
-//! The correlation is a constant. It cannot be read from the votes alone: where most voters share an error, the votes look like a
-//! confident crowd. The held-out likelihood of votes and the excess agreement of pairs of votes were both tried on real crowds and do not
-//! separate the overconfident ones.
+//! `1 / (1 + (n - 1) r)` before they become probabilities. `r` is one step per class beyond the first, up to [`CORRELATION_STEPS_MAX`]
+//! steps: with two classes the wrong answer is one and its frequency is known, with more classes an item has a look-alike of its own
+//! which no matrix per class can know. The size of the step is the task's, see `correlation`. Last, one item in [`LAPSE`] counts as
+//! beyond the crowd's knowledge: that share of the posterior is spread evenly.
 //!
 //! What it does not do: no fitting; gold is clamped by the caller.
 //! Invariants: [`item_from_table`] gives the bits of the result; every row sums to one exactly.
@@ -21,11 +17,9 @@
 use super::model::{EXPERTS, Expert, ROOM, by_classes};
 use super::votes::Index;
 use super::voting::Voting;
-use crate::consensus::fixed::{ONE, normalise};
+use crate::consensus::fixed::{FRACTION_BITS, ONE, normalise};
 
-/// Correlation of the votes on an item per class beyond the first: one in this many.
-pub(super) const CORRELATION_STEP: u64 = 5;
-/// Most such steps.
+/// Most steps of correlation, one per class beyond the first.
 pub(super) const CORRELATION_STEPS_MAX: u64 = 3;
 /// One in this many items is taken to be beyond the crowd's knowledge, in items.
 pub(super) const LAPSE: u32 = 500;
@@ -36,6 +30,8 @@ pub(super) const LAPSE: u32 = 500;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClassTable {
     classes: usize,
+    /// Correlation of the votes on an item per class beyond the first, Q16.
+    correlation: u32,
     /// Per matrix expert: log of the class weights.
     class_log: [Vec<i64>; 2],
     /// Per matrix expert: log P(label | class), `classes` entries per column.
@@ -52,10 +48,16 @@ pub struct ClassTable {
 
 impl ClassTable {
     /// Takes the tables out of fitted experts.
-    pub(super) fn new(index: Index, voting: &Voting, experts: [Expert; EXPERTS]) -> Self {
+    pub(super) fn new(
+        index: Index,
+        voting: &Voting,
+        experts: [Expert; EXPERTS],
+        correlation: u32,
+    ) -> Self {
         let [first, second, third] = experts;
         Self {
             classes: index.classes,
+            correlation,
             class_log: [first.class_log, second.class_log],
             column_log: [first.column_log, second.column_log],
             gain: third.gain,
@@ -79,6 +81,12 @@ impl ClassTable {
         self.gain.len()
     }
 
+    /// Correlation of the votes on an item per class beyond the first, Q16: how far the task's labelers share their errors.
+    #[must_use]
+    pub fn correlation(&self) -> u32 {
+        self.correlation
+    }
+
     /// The entry of one labeler in canonical bytes: cluster plus one (zero for none), gain, then per used label the label and the logs
     /// of both matrices; little endian. `None` for a labeler out of range.
     #[must_use]
@@ -99,10 +107,11 @@ impl ClassTable {
         Some(bytes)
     }
 
-    /// BLAKE3 over the class weights, then over the hash of each labeler's entry.
+    /// BLAKE3 over the correlation and the class weights, then over the hash of each labeler's entry.
     #[must_use]
     pub fn hash(&self) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.correlation.to_le_bytes());
         for log in self.class_log.iter().flatten() {
             hasher.update(&log.to_le_bytes());
         }
@@ -112,6 +121,18 @@ impl ClassTable {
             }
         }
         *hasher.finalize().as_bytes()
+    }
+
+    /// Weight (Q16) of the vote of `labeler` among the votes of an item: the members of a cluster share one.
+    pub(super) fn weight(&self, votes: &[(u32, u16)], labeler: u32) -> u32 {
+        let members = match self.cluster.get(labeler as usize) {
+            None | Some(None) => 1,
+            own => votes
+                .iter()
+                .filter(|other| self.cluster.get(other.0 as usize) == own)
+                .count(),
+        };
+        ONE / members.max(1) as u32
     }
 
     fn columns(&self, labeler: u32) -> std::ops::Range<usize> {
@@ -126,6 +147,21 @@ impl ClassTable {
 /// only. `None` when a vote names a labeler out of range, or a label that the labeler never used: the table does not belong to it.
 #[must_use]
 pub fn item_from_table(table: &ClassTable, votes: &[(u32, u16)]) -> Option<Vec<u32>> {
+    let (mut logs, weights) = sum_logs(table, votes)?;
+    let mut out = vec![0; table.classes];
+    let [first, second, third] = &mut logs;
+    let mut rows = [[0; ROOM]; EXPERTS];
+    let scale = scale(table.correlation, table.classes, weights);
+    calibrated([first, second, third], scale, &mut rows, &mut out);
+    Some(out)
+}
+
+/// Each expert's log posteriors of an item before calibration (Q16, not normalised), and the sum of the voters' weights (Q16). `None` as in
+/// [`item_from_table`].
+pub(super) fn sum_logs(
+    table: &ClassTable,
+    votes: &[(u32, u16)],
+) -> Option<([Vec<i64>; EXPERTS], u64)> {
     let classes = table.classes;
     let mut logs: [Vec<i64>; EXPERTS] = [
         table.class_log[0].clone(),
@@ -140,14 +176,7 @@ pub fn item_from_table(table: &ClassTable, votes: &[(u32, u16)]) -> Option<Vec<u
             + table.column_label[columns.clone()]
                 .binary_search(&label)
                 .ok()?;
-        let members = match table.cluster[labeler as usize] {
-            None => 1,
-            own => votes
-                .iter()
-                .filter(|other| table.cluster.get(other.0 as usize) == Some(&own))
-                .count(),
-        };
-        let weight = ONE / members as u32;
+        let weight = table.weight(votes, labeler);
         weights += u64::from(weight);
         let weighted = |value: i64| value * i64::from(weight) / i64::from(ONE);
         for (sums, source) in logs.iter_mut().zip(&table.column_log) {
@@ -158,27 +187,30 @@ pub fn item_from_table(table: &ClassTable, votes: &[(u32, u16)]) -> Option<Vec<u
         }
         logs[EXPERTS - 1][usize::from(label)] += weighted(gain);
     }
-    let mut out = vec![0; classes];
-    let [first, second, third] = &mut logs;
-    let mut rows = [[0; ROOM]; EXPERTS];
-    calibrated([first, second, third], weights, &mut rows, &mut out);
-    Some(out)
+    Some((logs, weights))
 }
 
-/// The joint posterior from the experts' log posteriors and the sum of the voters' weights (Q16); `logs` and `rows` are scratch space.
+/// What the logs of an item are scaled by, Q32 and at most one: the inverse of the design effect. `correlation` per class beyond the
+/// first and `weights`, the sum of the voters' weights, are Q16.
+#[inline(always)]
+fn scale(correlation: u32, classes: usize, weights: u64) -> u64 {
+    let steps = (classes as u64 - 1).min(CORRELATION_STEPS_MAX);
+    let one = u64::from(ONE);
+    // The weights are below 2^36 and the correlation below 2^16, so the product stays below 2^54.
+    let beyond = weights.saturating_sub(one) * steps * u64::from(correlation);
+    (one << 32) / (one + (beyond >> FRACTION_BITS))
+}
+
+/// The joint posterior from the experts' log posteriors and their [`scale`]; `logs` and `rows` are scratch space.
 #[inline(always)]
 fn calibrated<const R: usize>(
     logs: [&mut [i64]; EXPERTS],
-    weights: u64,
+    scale: u64,
     rows: &mut [[u32; R]; EXPERTS],
     out: &mut [u32],
 ) {
     let classes = out.len();
-    let steps = (classes as u64 - 1).min(CORRELATION_STEPS_MAX);
-    let one = u64::from(ONE);
-    let effect = CORRELATION_STEP * one + weights.saturating_sub(one) * steps;
-    // The weights are below 2^36. The scale is Q32 and at most one; scaled differences of logs are cut where exp2 is long zero.
-    let scale = ((CORRELATION_STEP * one) << 32) / effect;
+    // Scaled differences of logs are cut where exp2 is long zero.
     for (logs, row) in logs.into_iter().zip(rows.iter_mut()) {
         let top = logs.iter().copied().max().unwrap_or(0);
         for value in logs.iter_mut() {
@@ -281,27 +313,42 @@ fn learn_once<const K: usize, const R: usize>(index: &Index, voting: &Voting, ex
     expert.pass::<K, R>(index, voting, 1);
 }
 
-/// The joint posteriors of all items before calibration; gold rows are one-hot.
-pub(super) fn sharp(index: &Index, voting: &Voting, experts: &[Expert; EXPERTS]) -> Vec<u32> {
-    by_classes!(index.classes, rows(index, voting, experts, false))
+/// The joint posteriors before calibration of every `stride`-th item from the first; gold rows are one-hot.
+pub(super) fn sharp(
+    index: &Index,
+    voting: &Voting,
+    experts: &[Expert; EXPERTS],
+    stride: usize,
+) -> Vec<u32> {
+    by_classes!(index.classes, rows(index, voting, experts, stride, None))
 }
 
 /// Calibrated posteriors of all items; gold rows are one-hot.
-pub(super) fn calibrate(index: &Index, voting: &Voting, experts: &[Expert; EXPERTS]) -> Vec<u32> {
-    by_classes!(index.classes, rows(index, voting, experts, true))
+pub(super) fn calibrate(
+    index: &Index,
+    voting: &Voting,
+    experts: &[Expert; EXPERTS],
+    correlation: u32,
+) -> Vec<u32> {
+    by_classes!(
+        index.classes,
+        rows(index, voting, experts, 1, Some(correlation))
+    )
 }
 
 fn rows<const K: usize, const R: usize>(
     index: &Index,
     voting: &Voting,
     experts: &[Expert; EXPERTS],
-    calibrate: bool,
+    stride: usize,
+    correlation: Option<u32>,
 ) -> Vec<u32> {
     let classes = if K == 0 { index.classes } else { K };
-    let mut posteriors = vec![0; index.items * classes];
+    let mut posteriors = vec![0; index.items.div_ceil(stride) * classes];
     let mut logs = [[0i64; R]; EXPERTS];
     let mut rows = [[0u32; R]; EXPERTS];
-    for (item, out) in posteriors.chunks_exact_mut(classes).enumerate() {
+    let taken = (0..index.items).step_by(stride);
+    for (item, out) in taken.zip(posteriors.chunks_exact_mut(classes)) {
         let out = &mut out[..classes];
         if let Some(label) = index.gold[item] {
             out[usize::from(label)] = ONE;
@@ -311,20 +358,21 @@ fn rows<const K: usize, const R: usize>(
             expert.add_votes::<K>(index, voting, item, &mut logs[..classes]);
         }
         let logs = logs.each_mut().map(|logs| &mut logs[..classes]);
-        if !calibrate {
+        let Some(correlation) = correlation else {
             for (logs, row) in logs.into_iter().zip(&mut rows) {
                 normalise(logs, &mut row[..classes]);
             }
             blend(rows.each_ref().map(|row| &row[..classes]), out);
             continue;
-        }
+        };
         let votes = index.votes_of_item(item);
         let weights = if voting.rows_of_item(item).is_empty() {
             votes.len() as u64 * u64::from(ONE)
         } else {
             votes.map(|vote| u64::from(voting.weight(vote))).sum()
         };
-        calibrated(logs, weights, &mut rows, out);
+        let scale = scale(correlation, classes, weights);
+        calibrated(logs, scale, &mut rows, out);
     }
     posteriors
 }

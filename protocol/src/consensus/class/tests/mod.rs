@@ -1,6 +1,7 @@
 //! Tests of consensus scoring: seeded integer crowds, an independent reference, and real crowds where they are available.
 
 mod attacks;
+mod correlation;
 mod crowds;
 mod detection;
 mod fraud;
@@ -11,6 +12,7 @@ mod reference;
 mod rings;
 mod skill;
 mod sprt;
+mod stop;
 
 use std::collections::BTreeMap;
 

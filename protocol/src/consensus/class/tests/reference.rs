@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::super::correlation::{self, FULL_EXCESS_Q16, FULL_STEP_Q16, PRIOR_PAIRS};
 use super::super::counts::{ACCURACY_STRENGTH, MATRIX_STRENGTH};
 use super::super::model::{EXPERTS, Expert, ROUNDS, SHAPES, Shape};
-use super::super::verdict::{self, CORRELATION_STEP, CORRELATION_STEPS_MAX, LAPSE};
+use super::super::verdict::{self, CORRELATION_STEPS_MAX, LAPSE};
 use super::super::votes::{ClassInput, Index, Vote};
 use super::super::voting::Voting;
 use super::super::{ClassTable, infer_class, item_from_table, majority};
@@ -259,8 +260,52 @@ impl Case {
         out
     }
 
+    /// The correlation per class beyond the first: every ordered pair of votes, every class, in so many words.
+    fn correlation(&self, accuracy: &[u64], rows: &[u32]) -> u32 {
+        let one = i128::from(ONE);
+        let (mut excess, mut pairs) = (0i128, 0i128);
+        for item in 0..self.items {
+            let votes: Vec<&Vote> = self.on_item(item).collect();
+            let cluster = |vote: &&Vote| self.cluster[vote.labeler as usize].is_some();
+            if votes.iter().any(cluster) {
+                continue;
+            }
+            for (i, left) in votes.iter().enumerate() {
+                for (j, right) in votes.iter().enumerate() {
+                    if i == j {
+                        continue;
+                    }
+                    let p = |vote: &Vote| i128::from(accuracy[vote.labeler as usize]);
+                    let sd = |vote: &Vote| (p(vote) * (one - p(vote))).isqrt();
+                    pairs += sd(left) * sd(right);
+                    let mut left_over = one;
+                    for class in 0..self.classes {
+                        let miss = |vote: &Vote| {
+                            if usize::from(vote.label) == class {
+                                one - p(vote)
+                            } else {
+                                -p(vote)
+                            }
+                        };
+                        let q = rows[item * self.classes + class];
+                        let q = q - q / LAPSE + ONE / (LAPSE * self.classes as u32);
+                        excess += miss(left) * miss(right) * i128::from(q);
+                        left_over -= i128::from(q);
+                    }
+                    // What rounding leaves over counts for a class that nobody named.
+                    excess += p(left) * p(right) * left_over;
+                }
+            }
+        }
+        let prior = i128::from(PRIOR_PAIRS) << 32;
+        let full = i128::from(FULL_EXCESS_Q16);
+        let shown = ((excess >> 16) + ((prior * full) >> 16)).max(0);
+        let step = ((shown * i128::from(FULL_STEP_Q16)) << 16) / ((pairs + prior) * full);
+        step.min(i128::from(FULL_STEP_Q16)) as u32
+    }
+
     /// The calibrated row of an item.
-    fn calibrated(&self, item: usize, sums: [&Vec<i64>; EXPERTS]) -> Vec<u32> {
+    fn calibrated(&self, item: usize, correlation: u32, sums: [&Vec<i64>; EXPERTS]) -> Vec<u32> {
         if let Some(row) = self.one_hot(item) {
             return row;
         }
@@ -270,8 +315,8 @@ impl Case {
             .sum();
         let one = u128::from(ONE);
         let steps = (self.classes as u128 - 1).min(u128::from(CORRELATION_STEPS_MAX));
-        let step = u128::from(CORRELATION_STEP) * one;
-        let scale = (step << 32) / (step + u128::from(weights).saturating_sub(one) * steps);
+        let beyond = u128::from(weights).saturating_sub(one) * steps * u128::from(correlation);
+        let scale = (one << 32) / (one + beyond / one);
         let rows = sums.map(|logs| {
             let top = *logs.iter().max().unwrap();
             let mut scaled: Vec<i64> = logs
@@ -303,6 +348,7 @@ fn top_up(row: &mut [u32]) {
 fn ten_thousand_small_cases_agree_with_the_plain_implementation() {
     let mut rng = Rng(11);
     let mut clustered = 0;
+    let mut steps = std::collections::BTreeSet::new();
     for case_number in 0..10_000 {
         let case = Case::draw(&mut rng);
         let input = ClassInput {
@@ -322,7 +368,7 @@ fn ten_thousand_small_cases_agree_with_the_plain_implementation() {
         };
         let mut experts = Expert::fit_all(&index, &voting);
         verdict::last_round(&index, &voting, &mut experts);
-        let rows = verdict::sharp(&index, &voting, &experts);
+        let rows = verdict::sharp(&index, &voting, &experts, 1);
         let [a, b, c] = SHAPES.map(|shape| case.fit(shape));
         for item in 0..case.items {
             let expected = Case::median([&a.0[item], &b.0[item], &c.0[item]]);
@@ -333,10 +379,15 @@ fn ten_thousand_small_cases_agree_with_the_plain_implementation() {
                 "case {case_number}, item {item}"
             );
         }
-        let calibrated = verdict::calibrate(&index, &voting, &experts);
-        let table = ClassTable::new(index, &voting, experts);
+        let correlation = correlation::step(&index, &voting, &experts);
+        let accuracy = correlation::accuracies(&experts[EXPERTS - 1].gain, case.classes);
+        assert_eq!(correlation, case.correlation(&accuracy, &rows));
+        steps.insert(correlation);
+        let calibrated = verdict::calibrate(&index, &voting, &experts, correlation);
+        let table = ClassTable::new(index, &voting, experts, correlation);
+        assert_eq!(table.correlation(), correlation);
         for (item, row) in calibrated.chunks_exact(case.classes).enumerate() {
-            let expected = case.calibrated(item, [&a.1[item], &b.1[item], &c.1[item]]);
+            let expected = case.calibrated(item, correlation, [&a.1[item], &b.1[item], &c.1[item]]);
             assert_eq!(row, expected, "case {case_number}, item {item}");
             if !case.gold.contains_key(&(item as u32)) {
                 let votes: Vec<(u32, u16)> = case
@@ -348,6 +399,7 @@ fn ten_thousand_small_cases_agree_with_the_plain_implementation() {
         }
     }
     assert!(clustered > 5_000);
+    assert!(steps.len() > 1_000, "{} different steps", steps.len());
 }
 
 #[test]
