@@ -18,15 +18,18 @@ import os
 import random
 import re
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 
-CLASS = ["MajorityVote", "Wawa", "DawidSkene", "OneCoinDawidSkene", "GLAD"]
-METHODS = {"class": CLASS, "pair": ["NoisyBradleyTerry"], "text": ["ROVER"]}
+CLASS = ["MajorityVote", "Wawa", "DawidSkene", "OneCoinDawidSkene", "GLAD", "MACE"]
+METHODS = {"class": CLASS, "pair": ["BradleyTerry", "NoisyBradleyTerry"], "text": ["ROVER"]}
 # Methods that need minutes beyond these numbers of answers.
-LIMITS = {"GLAD": 10_000, "OneCoinDawidSkene": 30_000, "DawidSkene": 200_000, "ROVER": 5_000}
+LIMITS = {"GLAD": 10_000, "MACE": 10_000}
+# CPU seconds after which a run is stopped.
+MAX_CPU = 300
 
 
 def table(path):
@@ -86,7 +89,10 @@ def child(method, kind, labels, out):
     if kind == "pair":
         sides = rows.task.str.split("|", expand=True)
         rows["left"], rows["right"] = sides[0], sides[1]
-        model = crowdkit.NoisyBradleyTerry(n_iter=10, random_state=0)
+        if method == "BradleyTerry":
+            model = crowdkit.BradleyTerry(n_iter=100)
+        else:
+            model = crowdkit.NoisyBradleyTerry(n_iter=10, random_state=0)
     elif kind == "text":
         rows = rows[["task", "worker", "label"]].drop_duplicates(["task", "worker"])
         rows = rows.rename(columns={"label": "text"})
@@ -108,11 +114,17 @@ def child(method, kind, labels, out):
 
 
 def measured(command):
-    """Runs a command; gives standard output, CPU seconds and peak MiB of the process."""
+    """Runs a command; gives standard output, CPU seconds and peak MiB of the process. MAX_CPU bounds the CPU seconds."""
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_CPU, (MAX_CPU, MAX_CPU + 1))
+
     with tempfile.TemporaryFile() as out:
-        process = subprocess.Popen(command, stdout=out, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.DEVNULL, preexec_fn=limit)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
+            raise RuntimeError(f"stopped after {usage.ru_utime + usage.ru_stime:.0f}")
         if process.returncode:
             raise RuntimeError(f"exit code {process.returncode}")
         out.seek(0)
@@ -243,7 +255,7 @@ def main():
                         result, certainty, cpu, memory, fit = run_theirs(method, kind, labels)
                     cells = [*judge(folder, kind, result, certainty), f"{cpu:.2f}", fit, f"{memory:.0f}"]
                 except RuntimeError as error:
-                    cells = ["", "", "", "", "", str(error)]
+                    cells = ["", "", "", str(error), "", ""]
                 name = os.path.basename(folder.rstrip("/"))
                 print("|", " | ".join([name, f"{answers:,}", method, *cells]), "|", flush=True)
 

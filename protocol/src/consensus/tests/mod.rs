@@ -2,6 +2,7 @@
 
 mod fixed;
 mod pay;
+pub(super) mod plain_binary;
 
 use super::algorithm_id;
 
