@@ -28,7 +28,8 @@ struct Case {
 impl Case {
     fn draw(rng: &mut Rng) -> Self {
         let step = [1, 1, 5, 1 << 18][rng.below(4) as usize];
-        let steps = 1 + rng.below([2, 5, 40, 1 << 20][rng.below(4) as usize]) as i64;
+        let most = [2, 5, 40, 1 << 20][rng.below(4) as usize];
+        let steps = 1 + rng.below(most) as i64;
         let min = [0, -7, 1_000, -(1 << 39)][rng.below(4) as usize];
         let scale = ValueScale {
             min,
