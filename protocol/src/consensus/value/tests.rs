@@ -1,4 +1,4 @@
-mod reference;
+pub(in crate::consensus) mod reference;
 
 use std::collections::BTreeMap;
 

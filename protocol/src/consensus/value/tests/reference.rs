@@ -14,8 +14,8 @@ const FINE: i128 = 256;
 /// What one labeler is taken to do, in 1/256 units: offset, mean absolute error.
 type Row = (i128, i128);
 
-/// A reading: value, mean absolute error of its source.
-type Seen = (i128, i128);
+/// A reading: value, mean absolute error of its source, share of one voter (Q16).
+pub(in crate::consensus) type Seen = (i128, i128, i128);
 
 struct Case {
     items: u32,
@@ -76,7 +76,7 @@ impl Case {
         let kept = |vote: &&ValueVote| vote.item == item && Some(vote.labeler) != without;
         let seen = self.votes.iter().filter(kept).map(|vote| {
             let (offset, deviation) = rows[vote.labeler as usize];
-            (i128::from(vote.value) * FINE - offset, deviation)
+            (i128::from(vote.value) * FINE - offset, deviation, Q16)
         });
         seen.collect()
     }
@@ -218,16 +218,14 @@ impl Case {
 }
 
 /// Robust estimate: value and half width of its interval.
-fn estimate(seen: &[Seen]) -> Option<(i128, i128)> {
+pub(in crate::consensus) fn estimate(seen: &[Seen]) -> Option<(i128, i128)> {
     let finest = seen.iter().map(|one| one.1).min()?;
     // How precise a source is against the finest one, at least a sixteenth.
     let relative = |one: &Seen| (finest * Q16 / one.1).max(Q16 / 16).min(Q16);
-    let square = |one: &Seen| (relative(one) * relative(one) / Q16).max(1);
-    let total: i128 = seen.iter().map(relative).sum();
-    let up_to = |at: i128| -> i128 {
-        let below = seen.iter().filter(|one| one.0 <= at);
-        below.map(relative).sum()
-    };
+    let line = |one: &Seen| (one.2 * relative(one) / Q16).max(1);
+    let square = |one: &Seen| (one.2 * (relative(one) * relative(one) / Q16) / Q16).max(1);
+    let total: i128 = seen.iter().map(line).sum();
+    let up_to = |at: i128| -> i128 { seen.iter().filter(|one| one.0 <= at).map(line).sum() };
     let values = || seen.iter().map(|one| one.0);
     let lower = values().filter(|&at| 2 * up_to(at) >= total).min()?;
     let mut value = lower;
@@ -246,9 +244,10 @@ fn estimate(seen: &[Seen]) -> Option<(i128, i128)> {
     }
     let spread: i128 = seen
         .iter()
-        .map(|one| ((one.0 - value).abs() * Q16 / one.1).min(64 * Q16) * Q16)
+        .map(|one| one.2 * ((one.0 - value).abs() * Q16 / one.1).min(64 * Q16))
         .sum();
-    let stretch = (spread / (seen.len() as i128 * Q16)).max(Q16);
+    let shares: i128 = seen.iter().map(|one| one.2).sum();
+    let stretch = (spread / shares).max(Q16);
     let precision: i128 = seen.iter().map(square).sum();
     let root = (precision * Q16).isqrt();
     let half = finest * 246 * stretch / root;
