@@ -113,23 +113,32 @@ def child(method, kind, labels, out):
     print(used)
 
 
+# Runs a command from a process that is small itself: a new process starts with the peak memory of the one that it was forked from.
+RUNNER = """
+import os, resource, sys
+limit = int(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 1))
+child = os.posix_spawnp(sys.argv[3], sys.argv[3:], os.environ, file_actions=[(os.POSIX_SPAWN_CLOSE, int(sys.argv[2]))])
+_, status, usage = os.wait4(child, 0)
+report = f"{os.waitstatus_to_exitcode(status)} {usage.ru_utime + usage.ru_stime} {usage.ru_maxrss}"
+os.write(int(sys.argv[2]), report.encode())
+"""
+
+
 def measured(command):
     """Runs a command; gives standard output, CPU seconds and peak MiB of the process. MAX_CPU bounds the CPU seconds."""
-
-    def limit():
-        resource.setrlimit(resource.RLIMIT_CPU, (MAX_CPU, MAX_CPU + 1))
-
-    with tempfile.TemporaryFile() as out:
-        process = subprocess.Popen(command, stdout=out, stderr=subprocess.DEVNULL, preexec_fn=limit)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
-            raise RuntimeError(f"stopped after {usage.ru_utime + usage.ru_stime:.0f}")
-        if process.returncode:
-            raise RuntimeError(f"exit code {process.returncode}")
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as report:
+        runner = [sys.executable, "-I", "-S", "-c", RUNNER, str(MAX_CPU), str(report.fileno())]
+        subprocess.run(runner + command, stdout=out, stderr=subprocess.DEVNULL, pass_fds=[report.fileno()], check=True)
+        report.seek(0)
+        code, cpu, memory = report.read().decode("ascii").split()
+        if int(code) in (-signal.SIGXCPU, -signal.SIGKILL):
+            raise RuntimeError(f"stopped after {float(cpu):.0f}")
+        if int(code):
+            raise RuntimeError(f"exit code {code}")
         out.seek(0)
         text = out.read().decode("utf-8")
-    return text, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+    return text, float(cpu), int(memory) / 1024
 
 
 def word_errors(truth, own):

@@ -7,7 +7,7 @@
 
 #![allow(
     clippy::disallowed_methods,
-    reason = "a program: it reads its arguments and starts threads"
+    reason = "a program: it reads its arguments"
 )]
 
 mod crowds;

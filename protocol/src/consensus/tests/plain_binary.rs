@@ -77,7 +77,7 @@ impl Plain {
         let own = |labeler: u32, real: bool| {
             let (yes, all) = rate(&|other| other == labeler, real);
             let drawn = (yes + 3 * crowd(real)) * Q16 / (all + 3 * Q16);
-            drawn.max(1).min(Q16 - 1) as u32
+            drawn.clamp(1, Q16 - 1) as u32
         };
         let group = |labeler: u32| {
             let mut numbers = 0..engine.clusters.len();

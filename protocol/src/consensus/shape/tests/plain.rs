@@ -225,10 +225,8 @@ impl<'a> Plain<'a> {
         let sums = |of: &dyn Fn(u32) -> bool| {
             let (mut sums, mut question) = ([0u64; 4], 0);
             for scene in &self.scenes {
-                for who in scene.voters().filter(|&who| of(who)) {
-                    let _ = who;
-                    sums[3] += scene.weight() * Q16;
-                }
+                let voters = scene.voters().filter(|&who| of(who)).count();
+                sums[3] += scene.weight() * Q16 * voters as u64;
                 for cluster in &scene.clusters {
                     let p = posteriors[question];
                     question += 1;

@@ -221,7 +221,7 @@ impl Case {
 pub(in crate::consensus) fn estimate(seen: &[Seen]) -> Option<(i128, i128)> {
     let finest = seen.iter().map(|one| one.1).min()?;
     // How precise a source is against the finest one, at least a sixteenth.
-    let relative = |one: &Seen| (finest * Q16 / one.1).max(Q16 / 16).min(Q16);
+    let relative = |one: &Seen| (finest * Q16 / one.1).clamp(Q16 / 16, Q16);
     let line = |one: &Seen| (one.2 * relative(one) / Q16).max(1);
     let square = |one: &Seen| (one.2 * (relative(one) * relative(one) / Q16) / Q16).max(1);
     let total: i128 = seen.iter().map(line).sum();
