@@ -18,15 +18,18 @@ import os
 import random
 import re
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 
-CLASS = ["MajorityVote", "Wawa", "DawidSkene", "OneCoinDawidSkene", "GLAD"]
-METHODS = {"class": CLASS, "pair": ["NoisyBradleyTerry"], "text": ["ROVER"]}
+CLASS = ["MajorityVote", "Wawa", "DawidSkene", "OneCoinDawidSkene", "GLAD", "MACE"]
+METHODS = {"class": CLASS, "pair": ["BradleyTerry", "NoisyBradleyTerry"], "text": ["ROVER"]}
 # Methods that need minutes beyond these numbers of answers.
-LIMITS = {"GLAD": 10_000, "OneCoinDawidSkene": 30_000, "DawidSkene": 200_000, "ROVER": 5_000}
+LIMITS = {"GLAD": 10_000, "MACE": 10_000}
+# CPU seconds after which a run is stopped.
+MAX_CPU = 300
 
 
 def table(path):
@@ -86,7 +89,10 @@ def child(method, kind, labels, out):
     if kind == "pair":
         sides = rows.task.str.split("|", expand=True)
         rows["left"], rows["right"] = sides[0], sides[1]
-        model = crowdkit.NoisyBradleyTerry(n_iter=10, random_state=0)
+        if method == "BradleyTerry":
+            model = crowdkit.BradleyTerry(n_iter=100)
+        else:
+            model = crowdkit.NoisyBradleyTerry(n_iter=10, random_state=0)
     elif kind == "text":
         rows = rows[["task", "worker", "label"]].drop_duplicates(["task", "worker"])
         rows = rows.rename(columns={"label": "text"})
@@ -107,17 +113,32 @@ def child(method, kind, labels, out):
     print(used)
 
 
+# Runs a command from a process that is small itself: a new process starts with the peak memory of the one that it was forked from.
+RUNNER = """
+import os, resource, sys
+limit = int(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 1))
+child = os.posix_spawnp(sys.argv[3], sys.argv[3:], os.environ, file_actions=[(os.POSIX_SPAWN_CLOSE, int(sys.argv[2]))])
+_, status, usage = os.wait4(child, 0)
+report = f"{os.waitstatus_to_exitcode(status)} {usage.ru_utime + usage.ru_stime} {usage.ru_maxrss}"
+os.write(int(sys.argv[2]), report.encode())
+"""
+
+
 def measured(command):
-    """Runs a command; gives standard output, CPU seconds and peak MiB of the process."""
-    with tempfile.TemporaryFile() as out:
-        process = subprocess.Popen(command, stdout=out, stderr=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            raise RuntimeError(f"exit code {process.returncode}")
+    """Runs a command; gives standard output, CPU seconds and peak MiB of the process. MAX_CPU bounds the CPU seconds."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as report:
+        runner = [sys.executable, "-I", "-S", "-c", RUNNER, str(MAX_CPU), str(report.fileno())]
+        subprocess.run(runner + command, stdout=out, stderr=subprocess.DEVNULL, pass_fds=[report.fileno()], check=True)
+        report.seek(0)
+        code, cpu, memory = report.read().decode("ascii").split()
+        if int(code) in (-signal.SIGXCPU, -signal.SIGKILL):
+            raise RuntimeError(f"stopped after {float(cpu):.0f}")
+        if int(code):
+            raise RuntimeError(f"exit code {code}")
         out.seek(0)
         text = out.read().decode("utf-8")
-    return text, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+    return text, float(cpu), int(memory) / 1024
 
 
 def word_errors(truth, own):
@@ -243,7 +264,7 @@ def main():
                         result, certainty, cpu, memory, fit = run_theirs(method, kind, labels)
                     cells = [*judge(folder, kind, result, certainty), f"{cpu:.2f}", fit, f"{memory:.0f}"]
                 except RuntimeError as error:
-                    cells = ["", "", "", "", "", str(error)]
+                    cells = ["", "", "", str(error), "", ""]
                 name = os.path.basename(folder.rstrip("/"))
                 print("|", " | ".join([name, f"{answers:,}", method, *cells]), "|", flush=True)
 

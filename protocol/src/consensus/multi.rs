@@ -267,3 +267,7 @@ mod tests;
 #[cfg(test)]
 #[path = "multi/real_sets.rs"]
 mod real_sets;
+
+#[cfg(test)]
+#[path = "multi/reference.rs"]
+mod reference;

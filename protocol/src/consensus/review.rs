@@ -297,3 +297,7 @@ fn check(input: &ReviewInput<'_>) -> Result<(), ConsensusError> {
 #[cfg(test)]
 #[path = "review/tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "review/reference.rs"]
+mod reference;

@@ -6,4 +6,5 @@ mod hostile;
 mod lifecycle;
 mod money;
 mod order;
+mod score_digest;
 mod village;

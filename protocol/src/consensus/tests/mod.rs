@@ -2,6 +2,7 @@
 
 mod fixed;
 mod pay;
+pub(super) mod plain_binary;
 
 use super::algorithm_id;
 
@@ -9,6 +10,6 @@ use super::algorithm_id;
 fn the_algorithm_id_changes_only_on_purpose() {
     assert_eq!(
         hex::encode(algorithm_id()),
-        "34f14b7ec4b0ef0d1bb15bb2eb246574c2bf9c090bda37a2b67923bfb2a9f420"
+        "1d066072ffa056479bed386b879f50908473c5a50ca39af7397335d885443bfc"
     );
 }

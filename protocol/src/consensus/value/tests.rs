@@ -1,3 +1,5 @@
+pub(in crate::consensus) mod reference;
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

@@ -457,7 +457,7 @@ fn a_result_keeps_its_bytes_over_versions() {
     }
     assert_eq!(
         hasher.finalize().to_hex().as_str(),
-        "de167139c331fb8a35bef561ee07078a42aaab22b4374f533a9825ce979d48b6"
+        "91428194b02524557d4db5fa70a191b3b862d56cdf699409beadc7e9016a1c4b"
     );
 }
 

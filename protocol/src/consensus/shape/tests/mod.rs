@@ -4,6 +4,9 @@
 mod accuracy;
 mod forms;
 mod input;
+mod plain;
+mod plain_geometry;
+mod reference;
 mod skill;
 
 use std::collections::BTreeMap;
