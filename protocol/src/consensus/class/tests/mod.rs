@@ -3,11 +3,13 @@
 mod attacks;
 mod crowds;
 mod detection;
+mod disputes;
 mod fraud;
 mod input;
 mod pay;
 mod real_sets;
 mod reference;
+mod rescore;
 mod rings;
 mod skill;
 mod sprt;
