@@ -36,6 +36,8 @@ pub(super) const LOOKED_SHARES: [u64; 5] = [1, 3, 6, 10, 15];
 const SIXTEEN_Q16_LOG: i64 = 20 << FRACTION_BITS;
 /// A labeler with one favourite label slips once in two to this power.
 pub(super) const SLIP_BITS: i64 = 5;
+/// Entries kept of each running sum of logarithms, in votes: more are added up when needed.
+const RUNNING_MAX: usize = 4_096;
 
 /// Log-likelihood of one labeler's answers for each entry of [`LOOKED_SHARES`], Q16 bits.
 pub(super) type Looked = [i64; LOOKED_SHARES.len()];
@@ -47,6 +49,8 @@ pub(super) struct Common {
     confusion: Vec<u32>,
     /// Label shares, Q16.
     share: Vec<u32>,
+    /// Sums over `seen` below the position of log2(2 seen + 1) and of log2(2 seen + classes), Q16 bits; at least one entry each.
+    running: [Vec<i64>; 2],
 }
 
 impl Common {
@@ -75,8 +79,11 @@ impl Common {
             confusion.extend(row.iter().map(|&sum| fixed::ratio(sum, total)));
         }
         let total = share.iter().sum();
+        let most = (0..index.labelers).map(|labeler| index.votes_of_labeler(labeler).len());
+        let most = most.max().unwrap_or(0).min(RUNNING_MAX);
         Self {
             classes,
+            running: [1, classes as u64].map(|first| running(first, most)),
             confusion,
             share: share
                 .iter()
@@ -151,11 +158,25 @@ impl Common {
         let constant = top as i64 * (log2((1 << SLIP_BITS) - 1) - SLIP_BITS * bit)
             - (votes - top) as i64 * (SLIP_BITS * bit + log2(classes - 1))
             - log2(classes);
-        let mut learnt = 0;
-        for (_, count) in uses {
-            learnt += (0..count).map(|seen| log2(2 * seen + 1)).sum::<i64>();
-        }
-        learnt -= (0..votes).map(|seen| log2(2 * seen + classes)).sum::<i64>();
+        let [labels, all] = &self.running;
+        let learnt: i64 = uses.map(|(_, count)| learnt(labels, 1, count)).sum();
+        let learnt = learnt - self::learnt(all, classes, votes);
         even.max(common).max(constant).max(learnt)
     }
+}
+
+/// The sums over `seen` below 0, 1, up to `most` of log2(2 `seen` + `first`).
+fn running(first: u64, most: usize) -> Vec<i64> {
+    let mut sums = vec![0; most + 1];
+    for seen in 0..most {
+        sums[seen + 1] = sums[seen] + log2(2 * seen as u64 + first);
+    }
+    sums
+}
+
+/// The sum over `seen` below `count` of log2(2 `seen` + `first`), from as many sums as there are.
+fn learnt(sums: &[i64], first: u64, count: u64) -> i64 {
+    let known = (sums.len() as u64 - 1).min(count);
+    let rest = (known..count).map(|seen| log2(2 * seen + first));
+    sums[known as usize] + rest.sum::<i64>()
 }

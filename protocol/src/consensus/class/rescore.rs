@@ -42,8 +42,10 @@ pub struct ClassScoring {
     tally: Tally,
     priors: Vec<GoldPrior>,
     late: BTreeMap<u32, LateItem>,
-    /// Later votes of each labeler as (item, label), by item.
-    late_of_labeler: BTreeMap<u32, Vec<(u32, u16)>>,
+    /// Votes within the boundary by (labeler, item), as [`step`]s; those of a labeler stand where the index says.
+    steps: Vec<u32>,
+    /// Later votes of each labeler, as [`step`]s in order.
+    late_of_labeler: BTreeMap<u32, Vec<u32>>,
     late_votes: u64,
     late_gold: u64,
     items: Vec<ItemResult>,
@@ -83,7 +85,12 @@ impl ClassScoring {
         let items = items(&index, &fit.posteriors);
         let mut priors = priors.to_vec();
         priors.resize(index.labelers, GoldPrior::default());
+        let steps = index.by_labeler.iter().map(|&vote| {
+            let vote = vote as usize;
+            step(index.vote_item[vote], index.vote_label[vote])
+        });
         let mut scoring = Self {
+            steps: steps.collect(),
             trees: Trees::new(&index, &fit, &table, &priors, &items),
             index,
             fit,
@@ -230,7 +237,13 @@ impl ClassScoring {
             self.tally
                 .enrol(&self.index, &self.common, vote.labeler, vote.label);
             let own = self.late_of_labeler.entry(vote.labeler).or_default();
-            own.push((vote.item, vote.label));
+            own.push(step(vote.item, vote.label));
+        }
+        let mut voters: Vec<u32> = votes.iter().map(|vote| vote.labeler).collect();
+        voters.sort_unstable();
+        voters.dedup();
+        for labeler in voters {
+            self.measure_runs(labeler);
         }
         let mut touched: Vec<u32> = votes.iter().map(|vote| vote.item).collect();
         touched.extend(gold.keys());
@@ -239,19 +252,20 @@ impl ClassScoring {
         let mut judged = vec![false; self.index.labelers];
         let mut leaves = (Vec::new(), Vec::new());
         let mut writer = Writer(Vec::new());
-        let mut rest = &votes[..];
+        let (mut rest, mut new) = (&votes[..], Vec::new());
         for item in touched {
             let mut late = self.late.remove(&item).unwrap_or_default();
-            let (index, fit, common) = (&self.index, &self.fit, &self.common);
-            self.tally.tell(index, fit, common, item, &late, false);
             let here = rest.partition_point(|vote| vote.item == item);
-            let (new, later) = rest.split_at(here);
+            let (here, later) = rest.split_at(here);
             rest = later;
-            late.votes
-                .extend(new.iter().map(|vote| (vote.labeler, vote.label)));
+            new.clear();
+            new.extend(here.iter().map(|vote| (vote.labeler, vote.label)));
+            let opened = gold.get(&item).copied();
+            let frozen = (&self.index, &self.fit, &self.common);
+            self.tally.change(frozen, item, &late, &new, opened);
+            late.votes.extend_from_slice(&new);
             late.votes.sort_unstable();
-            late.gold = late.gold.or(gold.get(&item).copied());
-            self.tally.tell(index, fit, common, item, &late, true);
+            late.gold = late.gold.or(opened);
             for labeler in self.voters(item, &late) {
                 judged[labeler as usize] = true;
             }
@@ -315,17 +329,22 @@ impl ClassScoring {
         )
     }
 
+    /// Finds the longest run of a labeler with new votes.
+    fn measure_runs(&mut self, labeler: u32) {
+        let starts = &self.index.labeler_start[labeler as usize..];
+        let within = &self.steps[starts[0] as usize..starts[1] as usize];
+        if let Some(late) = self.late_of_labeler.get_mut(&labeler) {
+            late.sort_unstable();
+            self.tally.evidence.trail[labeler as usize].longest_run = longest_run(within, late);
+        }
+    }
+
     /// Concludes about labelers again; gives their new leaves.
     fn judge(&mut self, labelers: impl Iterator<Item = u32>) -> Vec<(u32, Hash)> {
         let mut columns = Vec::new();
         let mut writer = Writer(Vec::new());
         let mut leaves = Vec::new();
         for labeler in labelers {
-            if let Some(late) = self.late_of_labeler.get_mut(&labeler) {
-                late.sort_unstable();
-                let run = longest_run(&self.index, labeler, late);
-                self.tally.evidence.trail[labeler as usize].longest_run = run;
-            }
             let known = Known {
                 priors: &self.priors,
                 copy_bits: &self.fit.copy_bits,
@@ -516,24 +535,27 @@ impl Trees {
     }
 }
 
-/// Most equal labels in a row, by item number; `late` is sorted.
-fn longest_run(index: &Index, labeler: u32, late: &[(u32, u16)]) -> u32 {
-    let (mut last, mut run, mut longest) = (None, 0u32, 0);
-    let mut follow = |label: u16| {
-        run = if last == Some(label) { run + 1 } else { 1 };
-        last = Some(label);
+/// A labeler's vote in one number that sorts by item: items are below 2^24, labels below 2^8.
+fn step(item: u32, label: u16) -> u32 {
+    item << 8 | u32::from(label)
+}
+
+/// Most equal labels in a row of two sorted lists of steps.
+fn longest_run(within: &[u32], late: &[u32]) -> u32 {
+    let (mut last, mut run, mut longest) = (None, 0, 0);
+    let mut follow = |step: u32| {
+        let label = Some(step & 0xFF);
+        run = if last == label { run + 1 } else { 1 };
+        last = label;
         longest = longest.max(run);
     };
-    let mut late = late.iter().peekable();
-    for &vote in index.votes_of_labeler(labeler as usize) {
-        let item = index.vote_item[vote as usize];
-        while let Some(&(_, label)) = late.next_if(|entry| entry.0 < item) {
-            follow(label);
-        }
-        follow(index.vote_label[vote as usize]);
+    let mut rest = within;
+    for &new in late {
+        let (before, after) = rest.split_at(rest.partition_point(|&step| step < new));
+        before.iter().copied().for_each(&mut follow);
+        follow(new);
+        rest = after;
     }
-    for &(_, label) in late {
-        follow(label);
-    }
+    rest.iter().copied().for_each(follow);
     longest
 }

@@ -38,8 +38,6 @@ struct Ballot {
     /// P(label) by habit, Q16.
     habit: u32,
     cluster: Option<u32>,
-    /// Q16.
-    weight: u32,
 }
 
 /// The evidence about all labelers, with columns for labels that were not in use at the fit boundary.
@@ -52,7 +50,9 @@ pub(super) struct Tally {
     // Scratch space.
     ballots: Vec<Ballot>,
     counts: Vec<u32>,
-    evidence_of: [Vec<i64>; EXPERTS],
+    /// Log evidence of each ballot, `classes` entries each, per expert: before and after weighing.
+    unweighted: [Vec<i64>; EXPERTS],
+    weighted: [Vec<i64>; EXPERTS],
 }
 
 impl Tally {
@@ -75,7 +75,8 @@ impl Tally {
             late_habit,
             ballots: Vec::new(),
             counts: vec![0; index.classes],
-            evidence_of: Default::default(),
+            unweighted: Default::default(),
+            weighted: Default::default(),
         }
     }
 
@@ -105,7 +106,7 @@ impl Tally {
         }
     }
 
-    /// Counts a later vote among the labeler's own, with a new column if need be; to be called once per later vote, before [`Tally::tell`].
+    /// Counts a later vote among the labeler's own, with a new column if need be; to be called once per later vote, before [`Tally::change`].
     pub fn enrol(&mut self, index: &Index, common: &Common, labeler: u32, label: u16) {
         let column = match self.column(index, labeler, label) {
             Some(column) => column as usize,
@@ -127,132 +128,175 @@ impl Tally {
         self.evidence.uses[column] += 1;
     }
 
-    /// Adds what an item says about its voters, or takes it back.
-    pub fn tell(
+    /// Replaces what an item said about its voters by what it says with `new` votes, by labeler, and `gold`, if that is what came.
+    pub fn change(
+        &mut self,
+        (index, fit, common): (&Index, &Fit, &Common),
+        item: u32,
+        late: &LateItem,
+        new: &[(u32, u16)],
+        gold: Option<u16>,
+    ) {
+        let before = self.gather(index, fit, item, &late.votes, new);
+        let old = index.gold[item as usize].or(late.gold);
+        let scene = Scene {
+            index,
+            fit,
+            common,
+            item: item as usize,
+        };
+        let states = [(before, old), (self.ballots.len(), old.or(gold))];
+        by_classes!(index.classes, change(self, &scene, states));
+    }
+
+    /// Lists the votes on an item: those within the boundary, earlier late ones, new ones. Gives the number of all but the last.
+    fn gather(
         &mut self,
         index: &Index,
         fit: &Fit,
-        common: &Common,
         item: u32,
-        late: &LateItem,
-        add: bool,
-    ) {
-        self.gather_ballots(index, fit, item, &late.votes);
-        let gold = index.gold[item as usize].or(late.gold);
-        by_classes!(
-            index.classes,
-            tell(self, index, fit, common, item as usize, gold, add)
-        );
-    }
-
-    fn gather_ballots(&mut self, index: &Index, fit: &Fit, item: u32, late: &[(u32, u16)]) {
+        late: &[(u32, u16)],
+        new: &[(u32, u16)],
+    ) -> usize {
         let mut ballots = std::mem::take(&mut self.ballots);
         ballots.clear();
-        self.counts.fill(0);
+        let ballot = |labeler, label, column, habit| Ballot {
+            labeler,
+            label,
+            column,
+            habit,
+            cluster: fit.voting.cluster_of(labeler),
+        };
         for vote in index.votes_of_item(item as usize) {
-            let (labeler, column) = (index.vote_labeler[vote], index.vote_column[vote]);
-            ballots.push(Ballot {
-                labeler,
-                label: index.vote_label[vote],
-                column,
-                habit: self.evidence.habit[column as usize],
-                cluster: fit.voting.cluster_of(labeler),
-                weight: ONE,
-            });
+            let column = index.vote_column[vote];
+            let habit = self.evidence.habit[column as usize];
+            let (labeler, label) = (index.vote_labeler[vote], index.vote_label[vote]);
+            ballots.push(ballot(labeler, label, column, habit));
         }
-        for &(labeler, label) in late {
+        for &(labeler, label) in late.iter().chain(new) {
             let column = self
                 .column(index, labeler, label)
                 .expect("later votes are enrolled before they are told");
-            ballots.push(Ballot {
-                labeler,
-                label,
-                column,
-                habit: self.late_habit[column as usize],
-                cluster: fit.voting.cluster_of(labeler),
-                weight: ONE,
-            });
-        }
-        for at in 0..ballots.len() {
-            self.counts[usize::from(ballots[at].label)] += 1;
-            let own = ballots[at].cluster;
-            if own.is_some() {
-                let members = ballots.iter().filter(|ballot| ballot.cluster == own);
-                ballots[at].weight = ONE / members.count() as u32;
-            }
+            let habit = self.late_habit[column as usize];
+            ballots.push(ballot(labeler, label, column, habit));
         }
         self.ballots = ballots;
+        self.ballots.len() - new.len()
     }
 }
 
-/// See [`Tally::tell`].
+/// What a change is about.
+struct Scene<'a> {
+    index: &'a Index,
+    fit: &'a Fit,
+    common: &'a Common,
+    item: usize,
+}
+
+/// See [`Tally::change`]: takes the first state back and adds the second; a state is a number of ballots and the gold.
+fn change<const K: usize, const R: usize>(
+    tally: &mut Tally,
+    scene: &Scene<'_>,
+    states: [(usize, Option<u16>); 2],
+) {
+    let classes = if K == 0 { scene.index.classes } else { K };
+    let mut prior = [[0i64; R]; EXPERTS];
+    if states.iter().any(|state| state.1.is_none()) {
+        let gain = &scene.fit.experts[EXPERTS - 1].gain;
+        for ((expert, prior), evidence) in (scene.fit.experts.iter())
+            .zip(&mut prior)
+            .zip(&mut tally.unweighted)
+        {
+            let (index, voting) = (scene.index, &scene.fit.voting);
+            expert.unweighted_evidence(index, voting, scene.item, &mut prior[..classes], evidence);
+            for ballot in &tally.ballots[evidence.len() / classes..] {
+                let gain = gain[ballot.labeler as usize];
+                table_evidence(expert, index, ballot, (classes, gain), evidence);
+            }
+        }
+    }
+    for ((votes, gold), sign) in states.into_iter().zip([u64::MAX, 1]) {
+        tell::<K, R>(tally, scene, &prior, votes, gold, sign);
+    }
+}
+
+/// Adds what the first `votes` ballots say, `sign` times: one, or minus one modulo 2^64.
 fn tell<const K: usize, const R: usize>(
     tally: &mut Tally,
-    index: &Index,
-    fit: &Fit,
-    common: &Common,
-    item: usize,
+    scene: &Scene<'_>,
+    prior: &[[i64; R]; EXPERTS],
+    votes: usize,
     gold: Option<u16>,
-    add: bool,
+    sign: u64,
 ) {
-    let classes = if K == 0 { index.classes } else { K };
-    let Tally {
-        evidence,
-        ballots,
-        counts,
-        evidence_of,
-        ..
-    } = tally;
+    let classes = if K == 0 { scene.index.classes } else { K };
+    let ballots = &tally.ballots[..votes];
+    tally.counts.fill(0);
+    for ballot in ballots {
+        tally.counts[usize::from(ballot.label)] += 1;
+    }
     let mut row = [0u32; R];
     let row = &mut row[..classes];
     let mut teller = Teller {
-        evidence,
-        common,
-        counts,
-        others: (ballots.len() as u64).saturating_sub(1),
-        sign: if add { 1 } else { u64::MAX },
+        evidence: &mut tally.evidence,
+        common: scene.common,
+        counts: &tally.counts,
+        others: (votes as u64).saturating_sub(1),
+        sign,
     };
     if let Some(label) = gold {
         row[usize::from(label)] = ONE;
-        for ballot in ballots.iter() {
+        for ballot in ballots {
             teller.vote::<K>(ballot, true, row);
         }
         return;
     }
-    if ballots.len() < 2 {
+    if votes < 2 {
         return;
     }
-    let mut all = [[0i64; R]; EXPERTS];
-    for ((expert, all), evidence) in fit.experts.iter().zip(&mut all).zip(evidence_of.iter_mut()) {
-        let all = &mut all[..classes];
-        expert.unweighted_evidence(index, &fit.voting, item, all, evidence);
-        for ballot in &ballots[evidence.len() / classes..] {
-            let gain = fit.experts[EXPERTS - 1].gain[ballot.labeler as usize];
-            table_evidence(expert, index, ballot, (classes, gain), evidence);
+    let clustered = ballots.iter().any(|ballot| ballot.cluster.is_some());
+    if clustered {
+        for (weighted, unweighted) in tally.weighted.iter_mut().zip(&tally.unweighted) {
+            weighted.clear();
+            weighted.extend_from_slice(&unweighted[..votes * classes]);
+            for (ballot, part) in ballots.iter().zip(weighted.chunks_exact_mut(classes)) {
+                if ballot.cluster.is_some() {
+                    let members = ballots
+                        .iter()
+                        .filter(|other| other.cluster == ballot.cluster);
+                    weigh(part, ONE / members.count() as u32);
+                }
+            }
         }
-        for (ballot, part) in ballots.iter().zip(evidence.chunks_exact_mut(classes)) {
-            weigh(part, ballot.weight);
+    }
+    let evidence = if clustered {
+        &tally.weighted
+    } else {
+        &tally.unweighted
+    };
+    let mut all = *prior;
+    for (all, evidence) in all.iter_mut().zip(evidence) {
+        for part in evidence[..votes * classes].chunks_exact(classes) {
             all.iter_mut()
                 .zip(part)
                 .for_each(|(sum, value)| *sum += *value);
         }
     }
-    let mut rest = [0i64; R];
-    let mut views = [[0u32; R]; EXPERTS];
+    let mut rest = [[0i64; R]; EXPERTS];
     for (at, ballot) in ballots.iter().enumerate() {
         let left_out = |other: usize| {
             other == at || (ballot.cluster.is_some() && ballots[other].cluster == ballot.cluster)
         };
         // Outside clusters only the vote itself is left out.
         let group = if ballot.cluster.is_some() {
-            0..ballots.len()
+            0..votes
         } else {
             at..at + 1
         };
-        if group.len() == ballots.len() && (0..ballots.len()).all(left_out) {
+        if ballot.cluster.is_some() && group.clone().all(left_out) {
             continue;
         }
-        for ((all, evidence), view) in all.iter().zip(evidence_of.iter()).zip(&mut views) {
+        for ((all, evidence), rest) in all.iter().zip(evidence).zip(&mut rest) {
             let rest = &mut rest[..classes];
             rest.copy_from_slice(&all[..classes]);
             for other in group.clone().filter(|&other| left_out(other)) {
@@ -261,12 +305,22 @@ fn tell<const K: usize, const R: usize>(
                     .zip(removed)
                     .for_each(|(sum, value)| *sum -= *value);
             }
-            normalise(rest, &mut view[..classes]);
         }
-        let [a, b, c] = &views;
-        blend([&a[..classes], &b[..classes], &c[..classes]], row);
+        joint(&mut rest, row);
         teller.vote::<K>(ballot, false, row);
     }
+}
+
+/// The joint posterior, Q16, from the experts' log posteriors, which are used up.
+#[inline(always)]
+fn joint<const R: usize>(logs: &mut [[i64; R]; EXPERTS], out: &mut [u32]) {
+    let classes = out.len();
+    let mut views = [[0u32; R]; EXPERTS];
+    for (logs, view) in logs.iter_mut().zip(&mut views) {
+        normalise(&mut logs[..classes], &mut view[..classes]);
+    }
+    let [a, b, c] = &views;
+    blend([&a[..classes], &b[..classes], &c[..classes]], out);
 }
 
 /// Appends what the table says about a later vote; `gain` is the log odds of a right answer of its labeler.

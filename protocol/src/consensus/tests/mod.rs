@@ -9,6 +9,6 @@ use super::algorithm_id;
 fn the_algorithm_id_changes_only_on_purpose() {
     assert_eq!(
         hex::encode(algorithm_id()),
-        "a00a415a66b98e6c5bcb567eef74c0e0955e0158da950bc077a73bdf901f5c75"
+        "61a9f596bd53f4a759704b746fbd653f3443502bb89def1bf33468305b2e0d19"
     );
 }

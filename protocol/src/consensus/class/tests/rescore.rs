@@ -11,6 +11,7 @@ use super::super::voting::Voting;
 use super::super::{
     ClassInput, ClassScoring, GoldPrior, REFIT_PART, Vote, fit, infer_class, verdict,
 };
+use super::real_sets::{REFERENCES, accuracy, folder, load};
 use super::{Crowd, Habit, Plan, Rng, mixed_habits};
 use crate::consensus::ConsensusError;
 use crate::consensus::fixed::{ONE, normalise};
@@ -416,6 +417,51 @@ fn big_crowds_with_rings_have_one_root_and_nearly_the_labels_of_a_full_fit() {
         );
         assert!(differ * 100 < crowd.items as usize);
     }
+}
+
+#[test]
+fn real_crowds_lose_little_when_the_last_ninth_of_the_votes_is_late() {
+    let Some(folder) = folder() else {
+        println!(
+            "SKIPPED: no real crowds found; point ASSAY_DATA at a folder with one sub-folder per set"
+        );
+        return;
+    };
+    let none = BTreeMap::new();
+    println!(
+        "{:<12} {:>8} {:>8} {:>8} {:>8}",
+        "set", "late", "without", "late", "refit"
+    );
+    let mut sums = [0; 3];
+    for (name, _) in REFERENCES {
+        let set = load(&folder.join(name));
+        let mut votes = set.votes.clone();
+        Rng(3).shuffle(&mut votes);
+        let late = votes.split_off(votes.len() * 8 / 9);
+        let mut scoring = ClassScoring::fit(&ClassInput {
+            items: set.items,
+            labelers: set.labelers,
+            classes: set.classes,
+            votes: &votes,
+            gold: &none,
+            priors: &[],
+        })
+        .unwrap();
+        let of = |scoring: &ClassScoring| accuracy(&set, |item| scoring.items()[item].label);
+        let without = of(&scoring);
+        scoring.extend(&late, &none).unwrap();
+        let frozen = of(&scoring);
+        scoring.refit().unwrap();
+        let figures = [without, frozen, of(&scoring)];
+        let [a, b, c] = figures.map(|value| format!("{}.{}", value / 10, value % 10));
+        println!("{name:<12} {:>8} {a:>8} {b:>8} {c:>8}", late.len());
+        sums.iter_mut()
+            .zip(figures)
+            .for_each(|(sum, value)| *sum += value);
+    }
+    // In tenths of a per cent, summed over the sets: more is learnt from late votes than is lost by not refitting.
+    assert!(sums[1] > sums[0], "{sums:?}");
+    assert!(sums[1] + 5 * REFERENCES.len() as u64 >= sums[2], "{sums:?}");
 }
 
 #[test]
