@@ -19,7 +19,7 @@ use super::leaves::{
     self, ItemClaim, ItemVotes, LabelerClaim, TableColumn, TableRow, TableWeights,
 };
 use super::rescore::ClassScoring;
-use super::verdict::item_with_late_votes;
+use super::verdict::{Row, item_with_late_votes};
 use super::{ClassTable, MAX_CLASSES, MIN_CLASSES, item_result};
 use crate::consensus::error::ConsensusError;
 use crate::consensus::fixed::ONE;
@@ -368,10 +368,13 @@ fn derive(case: &ItemCase) -> Result<ItemClaim, CaseError> {
             let rows: Vec<_> = case
                 .rows
                 .iter()
-                .map(|voter| {
-                    let column = voter.column.as_ref();
-                    let column = column.map(|column| (column.label, &column.logs));
-                    (voter.row.cluster, voter.row.gain, column)
+                .map(|voter| Row {
+                    cluster: voter.row.cluster,
+                    gain: voter.row.gain,
+                    column: voter
+                        .column
+                        .as_ref()
+                        .map(|column| (column.label, &column.logs)),
                 })
                 .collect();
             let table = ClassTable::of_rows(&case.weights.class_log, &rows);

@@ -50,6 +50,14 @@ pub struct ClassTable {
     cluster: Vec<Option<u32>>,
 }
 
+/// What a table says about one labeler's use of one label.
+pub(super) struct Row<'a> {
+    pub cluster: Option<u32>,
+    pub gain: i64,
+    /// The label, and its logs per matrix expert; none when the label was never used.
+    pub column: Option<(u16, &'a [Vec<i32>; 2])>,
+}
+
 impl ClassTable {
     /// Takes the tables out of fitted experts.
     pub(super) fn new(index: Index, voting: &Voting, experts: [Expert; EXPERTS]) -> Self {
@@ -84,10 +92,7 @@ impl ClassTable {
     }
 
     /// A table of the class weights and of one row per voter, which are numbered in the order given; a row holds at most one column.
-    pub(super) fn of_rows(
-        class_log: &[Vec<i64>; 2],
-        rows: &[(Option<u32>, i64, Option<(u16, &[Vec<i32>; 2])>)],
-    ) -> Self {
+    pub(super) fn of_rows(class_log: &[Vec<i64>; 2], rows: &[Row<'_>]) -> Self {
         let mut table = Self {
             classes: class_log[0].len(),
             class_log: class_log.clone(),
@@ -97,10 +102,10 @@ impl ClassTable {
             column_label: Vec::new(),
             cluster: Vec::with_capacity(rows.len()),
         };
-        for &(cluster, gain, column) in rows {
-            table.cluster.push(cluster);
-            table.gain.push(gain);
-            if let Some((label, logs)) = column {
+        for row in rows {
+            table.cluster.push(row.cluster);
+            table.gain.push(row.gain);
+            if let Some((label, logs)) = row.column {
                 table.column_label.push(label);
                 for (all, logs) in table.column_log.iter_mut().zip(logs) {
                     all.extend_from_slice(logs);

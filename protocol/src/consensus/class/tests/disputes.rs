@@ -5,11 +5,15 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::super::{CaseError, ClassInput, ClassScoring, ItemCase, check_item};
+use super::super::{
+    CASE_VOTES_MAX, CaseError, ClassInput, ClassScoring, ItemCase, ItemClaim, Vote, check_item,
+};
 use super::rescore::Story;
 use super::{Crowd, Habit, Plan, Rng};
 use crate::amount::Amount;
-use crate::consensus::{EXPLANATION_BYTES_MAX, Explanation, Mismatch, Pay, PayRule, PayTerms, pay};
+use crate::consensus::{
+    ConsensusError, EXPLANATION_BYTES_MAX, Explanation, Mismatch, Pay, PayRule, PayTerms, pay,
+};
 use crate::id::Hash;
 
 fn terms(rng: &mut Rng) -> PayTerms {
@@ -165,13 +169,16 @@ fn any_changed_part_of_a_case_is_caught() {
     assert!(caught.len() >= 9, "{caught:?}");
 }
 
+/// A change of a published result.
+type Forgery = fn(&mut ItemClaim);
+
 /// The case of an item after the published result was replaced and the tree hashed again: what a dishonest scorer would anchor.
-fn forged(scoring: &mut ClassScoring, item: u32, change: impl Fn(&mut ItemCase)) -> ItemCase {
-    let mut case = scoring.case(item).unwrap();
-    change(&mut case);
-    scoring.trees.items.update(&[(item, case.claim.hash())]);
+fn forged(scoring: &mut ClassScoring, item: u32, change: Forgery) -> ItemCase {
+    let mut claim = scoring.case(item).unwrap().claim;
+    change(&mut claim);
+    scoring.trees.items.update(&[(item, claim.hash())]);
     ItemCase {
-        claim: case.claim,
+        claim,
         ..scoring.case(item).unwrap()
     }
 }
@@ -183,32 +190,22 @@ fn a_wrong_result_under_a_root_is_shown_to_be_wrong() {
     for _ in 0..1_000 {
         let story = Story::draw(&mut rng);
         let item = rng.below(u64::from(story.items)) as u32;
-        let by = 1 + rng.below(3) as u32;
-        let forgeries: [(&str, Box<dyn Fn(&mut ItemCase)>); 4] = [
-            (
-                "label",
-                Box::new(move |case| {
-                    let label = &mut case.claim.result.label;
-                    *label = Some(label.map_or(0, |label| label + 1));
-                }),
-            ),
-            (
-                "posterior",
-                Box::new(move |case| case.claim.result.posterior += by),
-            ),
-            ("votes", Box::new(move |case| case.claim.result.votes += by)),
-            (
-                "posteriors",
-                Box::new(move |case| case.claim.posteriors[0] += by),
-            ),
+        let forgeries: [(&str, Forgery); 4] = [
+            ("label", |claim| {
+                let label = &mut claim.result.label;
+                *label = Some(label.map_or(0, |label| label + 1));
+            }),
+            ("posterior", |claim| claim.result.posterior += 1),
+            ("votes", |claim| claim.result.votes += 1),
+            ("posteriors", |claim| claim.posteriors[0] += 1),
         ];
-        for (field, forgery) in &forgeries {
+        for (field, forgery) in forgeries {
             let mut scoring = story.at_once();
             let honest = scoring.score_root();
             let case = forged(&mut scoring, item, forgery);
             let root = scoring.score_root();
             assert_ne!(root, honest);
-            assert_eq!(check_item(&case, &root).unwrap().wrong, Some(*field));
+            assert_eq!(check_item(&case, &root).unwrap().wrong, Some(field));
             assert!(matches!(
                 check_item(&case, &honest),
                 Err(CaseError::OtherRoot { .. })
@@ -328,7 +325,7 @@ fn any_changed_field_of_an_explanation_is_named() {
         }
     }
     println!("{named:?}");
-    for ((part, name), _) in &named {
+    for (part, name) in named.keys() {
         let fits = match part.as_str() {
             "case" => ["case", "labeler"].contains(name),
             "labeler" | "labeler_proof" => *name == "labeler",
@@ -415,7 +412,10 @@ fn roots_and_explanations_keep_their_bytes_over_versions() {
     let got = roots.map(|root| root.to_string());
     assert_eq!(
         (got.each_ref().map(String::as_str), hash.as_str()),
-        (expected, "explanation")
+        (
+            expected,
+            "a036205d47c7a3fabd481ca00771da0352e67383f782050c98281e0fbdb49382"
+        )
     );
 }
 
@@ -457,4 +457,46 @@ fn oversized_bytes_are_refused_unread() {
         Explanation::decode(&bytes),
         Err(crate::codec::DecodeError::Oversize { .. })
     ));
+}
+
+#[test]
+fn the_largest_explanation_fits_and_a_larger_item_is_refused() {
+    let mut rng = Rng(87);
+    let voters = CASE_VOTES_MAX as u32;
+    let mut votes = Vec::new();
+    for labeler in 0..=voters {
+        for item in 0..4 {
+            // One more than a case takes votes on item 0 only.
+            if labeler < voters || item == 0 {
+                votes.push(Vote {
+                    item,
+                    labeler,
+                    label: rng.below(256) as u16,
+                });
+            }
+        }
+    }
+    let none = BTreeMap::new();
+    let scoring = ClassScoring::fit(&ClassInput {
+        items: 4,
+        labelers: voters + 1,
+        classes: 256,
+        votes: &votes,
+        gold: &none,
+        priors: &[],
+    })
+    .unwrap();
+    assert!(matches!(
+        scoring.case(0),
+        Err(ConsensusError::TooManyOnItem { item: 0, .. })
+    ));
+    let explanation = Explanation::of(&scoring, 1, 9, Some(terms(&mut rng))).unwrap();
+    let bytes = explanation.encode();
+    println!("{} bytes for {voters} votes with 256 classes", bytes.len());
+    // A row lists at most 256 labels of at most three bytes, here at most four; a number has at most nine bytes, a log five.
+    let logs = 2 * 256 * 5 * CASE_VOTES_MAX;
+    assert!(bytes.len() + logs + 256 * 3 * CASE_VOTES_MAX <= EXPLANATION_BYTES_MAX);
+    let read = Explanation::decode(&bytes).unwrap();
+    assert_eq!(read, explanation);
+    read.rederive().unwrap();
 }

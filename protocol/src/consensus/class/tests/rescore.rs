@@ -314,9 +314,8 @@ fn plain(story: &Story, scoring: &ClassScoring) -> Vec<Plain> {
             result[l].skill_ppm = skill.clamp(-1_000_000, 1_000_000) as i64;
         }
         let (items, sum) = peers[l];
-        if items > 0 {
-            result[l].agreement_ppm = ((sum * 1_000_000 / items) >> 16) as u32;
-        }
+        let agreement = (sum * 1_000_000).checked_div(items).unwrap_or(0);
+        result[l].agreement_ppm = (agreement >> 16) as u32;
         let labels: Vec<u16> = list
             .iter()
             .filter(|vote| vote.0 as usize == l)
