@@ -213,4 +213,32 @@ pub enum ConsensusError {
         /// Labelers of the task.
         labelers: u32,
     },
+    /// A later vote is by a labeler who voted on the item before.
+    #[error(
+        "vote {index} is by labeler {labeler}, who voted on item {item} in an earlier batch; keep the one with the lowest sequence number"
+    )]
+    AlreadyVoted {
+        /// Position in the batch.
+        index: usize,
+        /// The item.
+        item: u32,
+        /// The labeler.
+        labeler: u32,
+    },
+    /// The gold of an item was opened before.
+    #[error("the gold of item {item} was opened in an earlier batch; gold is opened once")]
+    GoldTwice {
+        /// The item.
+        item: u32,
+    },
+    /// Something that was asked for does not exist.
+    #[error("there is no {what} {number}: the task has {count}, counted from zero")]
+    Missing {
+        /// What was asked for.
+        what: &'static str,
+        /// Its number.
+        number: u32,
+        /// How many there are.
+        count: u32,
+    },
 }

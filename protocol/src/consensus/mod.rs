@@ -18,6 +18,8 @@
 //! | `pair/` | comparisons of two objects, and orders of several |
 //! | `text/` | transcriptions and other texts |
 //! | `pay` | the pay rule |
+//! | `root`, `tree` | one hash for a whole score, and proofs of its parts |
+//! | `explain` | why an item got its label and a labeler their pay, to be checked from itself |
 //!
 //! ```
 //! use std::collections::BTreeMap;
@@ -40,13 +42,16 @@
 mod binary;
 mod class;
 mod error;
+mod explain;
 mod fixed;
 mod multi;
 mod pair;
 mod pay;
 mod review;
+mod root;
 pub mod shape;
 mod text;
+mod tree;
 pub mod value;
 
 #[cfg(test)]
@@ -56,12 +61,15 @@ mod tests;
 
 pub use binary::{BinaryRow, BinaryTable};
 pub use class::{
-    ClassInput, ClassResult, ClassTable, Decision, FRAUD_FEATURES, Flag, GoldPrior, GoldTest,
-    ItemResult, LabelerResult, MAX_CELLS, MAX_CLASSES, MAX_ITEMS, MAX_LABELERS, MAX_VOTES,
-    MIN_CLASSES, Pace, Signals, Vote, fraud_features, infer_class, infer_class_with,
-    item_from_table, majority, wants_more,
+    CASE_VOTES_MAX, CaseError, Checked, ClassInput, ClassResult, ClassScoring, ClassTable,
+    Decision, FRAUD_FEATURES, Flag, GoldLabel, GoldPrior, GoldTest, ItemCase, ItemClaim,
+    ItemResult, ItemVotes, LabelerClaim, LabelerResult, MAX_CELLS, MAX_CLASSES, MAX_ITEMS,
+    MAX_LABELERS, MAX_VOTES, MIN_CLASSES, Pace, REFIT_PART, Signals, TableColumn, TableRow,
+    TableWeights, Vote, VoterRow, check_item, fraud_features, infer_class, infer_class_with,
+    item_from_table, item_with_late_votes, majority, wants_more,
 };
 pub use error::ConsensusError;
+pub use explain::{Derived, EXPLANATION_BYTES_MAX, Explanation, Mismatch, PayClaim, PayTerms};
 pub use multi::{
     MAX_BALLOTS, MAX_SET_LABELS, MultiInput, MultiItem, MultiLabeler, MultiResult, MultiTable,
     MultiVote, infer_multi, multi_item_from_table,
@@ -76,6 +84,7 @@ pub use review::{
     ReviewInput, ReviewItem, ReviewLabeler, ReviewResult, ReviewTable, ReviewVote, Verdict,
     class_evidence, infer_review, join_review, review_item_from_table,
 };
+pub use root::{InputHead, ScoreHead};
 pub use shape::infer_shapes;
 pub use text::{
     MAX_TEXT_BYTES, MAX_TEXT_CELLS, MAX_TEXT_PAIRS, MAX_TEXT_TOTAL_BYTES, MAX_TEXT_VOTES,
@@ -100,6 +109,7 @@ pub fn algorithm_id() -> [u8; 32] {
     shape::hash_method(&mut hasher);
     pair::hash_method(&mut hasher);
     text::hash_method(&mut hasher);
+    root::hash_method(&mut hasher);
     *hasher.finalize().as_bytes()
 }
 

@@ -38,6 +38,7 @@ use super::verdict::{joint_odds, median_narrow};
 use super::votes::{GoldPrior, Index};
 use super::voting::Voting;
 use crate::consensus::fixed::{self, ONE, log2};
+use serde::{Deserialize, Serialize};
 
 /// Weight of a gold item against an item judged by other labelers, in votes.
 pub(super) const GOLD_WEIGHT: u64 = 2;
@@ -51,7 +52,8 @@ pub(super) const HABIT_STRENGTH: u64 = 2;
 const PPM: i128 = 1_000_000;
 
 /// What the wave says about one labeler.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LabelerResult {
     /// Votes given.
     pub votes: u32,
@@ -90,7 +92,7 @@ pub struct LabelerResult {
 }
 
 /// What is publicly said about a labeler.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Flag {
     /// Nothing.
     #[default]
@@ -111,40 +113,40 @@ impl LabelerResult {
 }
 
 /// Sums over the votes, per labeler and per column (a labeler's use of one label); posteriors are Q16, weights are counts.
-struct Evidence {
+pub(super) struct Evidence {
     classes: usize,
     /// Sum of weights, per labeler.
-    weight: Vec<u64>,
+    pub weight: Vec<u64>,
     /// Weighted soft truth, per (labeler, class).
-    truth: Vec<u64>,
+    pub truth: Vec<u64>,
     /// Sum of weights, per column.
-    own: Vec<u64>,
+    pub own: Vec<u64>,
     /// Weighted soft truth, per (column, class).
-    joint: Vec<u64>,
+    pub joint: Vec<u64>,
     /// Items that others judged, per labeler.
-    peer_items: Vec<u32>,
+    pub peer_items: Vec<u32>,
     /// Posterior of the own label on them, per labeler.
-    peer_agreement: Vec<u64>,
+    pub peer_agreement: Vec<u64>,
     /// Log-likelihood of having looked, per labeler; see `features`.
-    looked: Vec<Looked>,
+    pub looked: Vec<Looked>,
     /// Votes, per column.
-    uses: Vec<u32>,
+    pub uses: Vec<u32>,
     /// P(label) by habit, per column, Q16.
-    habit: Vec<u32>,
+    pub habit: Vec<u32>,
     /// Votes that `looked` counts, per column.
-    judged: Vec<u32>,
+    pub judged: Vec<u32>,
     /// Gold answers and runs of equal labels, per labeler.
-    trail: Vec<Trail>,
+    pub trail: Vec<Trail>,
 }
 
 /// What is seen of a labeler while walking the items in order.
 #[derive(Clone, Copy, Debug, Default)]
-struct Trail {
-    gold_seen: u32,
-    gold_right: u32,
-    last: Option<u16>,
-    run: u32,
-    longest_run: u32,
+pub(super) struct Trail {
+    pub gold_seen: u32,
+    pub gold_right: u32,
+    pub last: Option<u16>,
+    pub run: u32,
+    pub longest_run: u32,
 }
 
 impl Evidence {
@@ -299,11 +301,10 @@ impl Evidence {
     }
 
     /// W A and W^2 E of the header, Q16.
-    fn agreement(&self, index: &Index, labeler: usize) -> (i128, i128) {
+    fn agreement(&self, columns: &[Column], labeler: usize) -> (i128, i128) {
         let truth = &self.truth[labeler * self.classes..(labeler + 1) * self.classes];
         let (mut agreement, mut expected) = (0, 0);
-        for column in index.columns_of_labeler(labeler) {
-            let label = usize::from(index.column_label[column]);
+        for &(column, label) in columns {
             agreement += i128::from(self.joint[column * self.classes + label]);
             expected += i128::from(self.own[column]) * i128::from(truth[label]);
         }
@@ -311,10 +312,10 @@ impl Evidence {
     }
 
     /// The skill formula of the header, in parts per million.
-    fn skill(&self, index: &Index, labeler: usize, prior: GoldPrior) -> i64 {
+    fn skill(&self, columns: &[Column], labeler: usize, prior: GoldPrior) -> i64 {
         let weight = i128::from(self.weight[labeler]);
         let truth = &self.truth[labeler * self.classes..(labeler + 1) * self.classes];
-        let (agreement, expected) = self.agreement(index, labeler);
+        let (agreement, expected) = self.agreement(columns, labeler);
         // Both sides of the fraction are scaled by W and Q16: with W below 2^26 they stay below 2^69.
         let mut above = weight * agreement - expected;
         let mut below = weight * weight * i128::from(ONE) - expected;
@@ -335,9 +336,9 @@ impl Evidence {
     }
 
     /// A 95 % interval of the skill, in parts per million; see the header.
-    fn interval(&self, index: &Index, labeler: usize, gold_seen: u32) -> (i64, i64) {
+    fn interval(&self, columns: &[Column], labeler: usize, gold_seen: u32) -> (i64, i64) {
         let weight = i128::from(self.weight[labeler]);
-        let (agreement, expected) = self.agreement(index, labeler);
+        let (agreement, expected) = self.agreement(columns, labeler);
         let below = weight * weight * i128::from(ONE) - expected;
         if below <= 0 {
             return (-PPM as i64, PPM as i64);
@@ -361,11 +362,11 @@ impl Evidence {
     }
 
     /// One minus the spread between the rows of the habit matrix P(label | class): equal rows mean that an answer says nothing.
-    fn spammer(&self, index: &Index, labeler: usize) -> u32 {
+    fn spammer(&self, columns: &[Column], labeler: usize) -> u32 {
         let truth = &self.truth[labeler * self.classes..(labeler + 1) * self.classes];
         let strength = HABIT_STRENGTH * u64::from(ONE);
         let mut spread: u128 = 0;
-        for column in index.columns_of_labeler(labeler) {
+        for &(column, _) in columns {
             let share = u64::from(fixed::ratio(self.own[column], self.weight[labeler]));
             let (mut sum, mut squares) = (0u128, 0u128);
             for (class, &mass) in truth.iter().enumerate() {
@@ -552,6 +553,7 @@ pub(super) struct Known<'a> {
     pub priors: &'a [GoldPrior],
     /// Evidence of the pair test, Q16 bits.
     pub copy_bits: &'a [i64],
+    /// Answer times; empty when there are none.
     pub paces: &'a [Option<Pace>],
 }
 
@@ -563,56 +565,92 @@ pub(super) fn judge(
     known: &Known<'_>,
 ) -> Vec<LabelerResult> {
     let common = Common::new(index, &experts[0]);
-    let mut evidence = Evidence::new(index, &common);
+    let evidence = gather(index, voting, experts, &common);
+    let mut columns = Vec::new();
+    (0..index.labelers)
+        .map(|labeler| {
+            columns.clear();
+            columns.extend(columns_of(index, labeler));
+            conclude(&evidence, &columns, labeler, voting, &common, known)
+        })
+        .collect()
+}
+
+/// The evidence of all votes.
+pub(super) fn gather(
+    index: &Index,
+    voting: &Voting,
+    experts: &[Expert; EXPERTS],
+    common: &Common,
+) -> Evidence {
+    let mut evidence = Evidence::new(index, common);
     by_classes!(
         index.classes,
-        collect(&mut evidence, index, voting, experts, &common)
+        collect(&mut evidence, index, voting, experts, common)
     );
     evidence.sum_columns(index);
+    evidence
+}
+
+/// Number and label of a column.
+pub(super) type Column = (usize, usize);
+
+/// Columns of a labeler, by label.
+pub(super) fn columns_of(index: &Index, labeler: usize) -> impl Iterator<Item = Column> + '_ {
+    let columns = index.columns_of_labeler(labeler);
+    columns.map(|column| (column, usize::from(index.column_label[column])))
+}
+
+/// What follows from the evidence about one labeler; `columns` are all of this labeler's, in any order.
+pub(super) fn conclude(
+    evidence: &Evidence,
+    columns: &[Column],
+    labeler: usize,
+    voting: &Voting,
+    common: &Common,
+    known: &Known<'_>,
+) -> LabelerResult {
     let crowd_entropy = entropy(common.shares().iter().map(|&share| u64::from(share)));
     let milli = |bits: i64| (i128::from(bits) * 1_000 / i128::from(ONE)) as i64;
-    let mut results = Vec::with_capacity(index.labelers);
-    for labeler in 0..index.labelers {
-        let columns = index.columns_of_labeler(labeler);
-        let judged = columns.clone().map(|column| {
-            let label = usize::from(index.column_label[column]);
-            (label, u64::from(evidence.judged[column]))
-        });
-        let looked = evidence.looked[labeler].iter().max();
-        let own = entropy(evidence.uses[columns].iter().map(|&count| u64::from(count)));
-        let mut result = LabelerResult {
-            votes: index.count_of_labeler(labeler),
-            skill_ppm: evidence.skill(
-                index,
-                labeler,
-                known.priors.get(labeler).copied().unwrap_or_default(),
-            ),
-            spammer_ppm: evidence.spammer(index, labeler),
-            looked_mbits: milli(looked.copied().unwrap_or(0) - common.blind(judged)),
-            copy_mbits: milli(known.copy_bits[labeler]).clamp(0, i64::from(u32::MAX)) as u32,
-            entropy_mbits: milli(own - crowd_entropy) as i32,
-            pace: known.paces[labeler],
-            cluster: voting.cluster_of(labeler as u32),
-            ..LabelerResult::default()
-        };
-        let trail = evidence.trail[labeler];
-        result.longest_run = trail.longest_run;
-        result.gold_seen = trail.gold_seen;
-        result.gold_right = trail.gold_right;
-        if evidence.peer_items[labeler] > 0 {
-            let sum = u128::from(evidence.peer_agreement[labeler]) * PPM.unsigned_abs();
-            result.agreement_ppm =
-                ((sum / u128::from(evidence.peer_items[labeler])) >> fixed::FRACTION_BITS) as u32;
-        }
-        let (low, high) = evidence.interval(index, labeler, result.gold_seen);
-        // Reputation may carry the skill beyond what the wave alone allows; the interval then reaches to it.
-        result.skill_low_ppm = low.min(result.skill_ppm);
-        result.skill_high_ppm = high.max(result.skill_ppm);
-        result.fraud_ppm = fraud::score(&result);
-        result.flag = fraud::flag(&result);
-        results.push(result);
+    let judged = columns
+        .iter()
+        .map(|&(column, label)| (label, u64::from(evidence.judged[column])));
+    let looked = evidence.looked[labeler].iter().max();
+    let uses = columns
+        .iter()
+        .map(|&(column, _)| u64::from(evidence.uses[column]));
+    let own = entropy(uses.clone());
+    let mut result = LabelerResult {
+        votes: uses.sum::<u64>() as u32, // at most 2^24 votes in all
+        skill_ppm: evidence.skill(
+            columns,
+            labeler,
+            known.priors.get(labeler).copied().unwrap_or_default(),
+        ),
+        spammer_ppm: evidence.spammer(columns, labeler),
+        looked_mbits: milli(looked.copied().unwrap_or(0) - common.blind(judged)),
+        copy_mbits: milli(known.copy_bits[labeler]).clamp(0, i64::from(u32::MAX)) as u32,
+        entropy_mbits: milli(own - crowd_entropy) as i32,
+        pace: known.paces.get(labeler).copied().flatten(),
+        cluster: voting.cluster_of(labeler as u32),
+        ..LabelerResult::default()
+    };
+    let trail = evidence.trail[labeler];
+    result.longest_run = trail.longest_run;
+    result.gold_seen = trail.gold_seen;
+    result.gold_right = trail.gold_right;
+    if evidence.peer_items[labeler] > 0 {
+        let sum = u128::from(evidence.peer_agreement[labeler]) * PPM.unsigned_abs();
+        result.agreement_ppm =
+            ((sum / u128::from(evidence.peer_items[labeler])) >> fixed::FRACTION_BITS) as u32;
     }
-    results
+    let (low, high) = evidence.interval(columns, labeler, result.gold_seen);
+    // Reputation may carry the skill beyond what the wave alone allows; the interval then reaches to it.
+    result.skill_low_ppm = low.min(result.skill_ppm);
+    result.skill_high_ppm = high.max(result.skill_ppm);
+    result.fraud_ppm = fraud::score(&result);
+    result.flag = fraud::flag(&result);
+    result
 }
 
 /// See [`Evidence::collect`].

@@ -21,6 +21,8 @@
 //! | `fraud`, `fraud_table` | one suspicion score with one threshold |
 //! | `stop` | which items want one more vote |
 //! | `sprt` | how many gold items are enough |
+//! | `rescore`, `tally` | later votes on a frozen fit |
+//! | `leaves`, `dispute` | canonical leaves of a score, the check of one item |
 //!
 //! What it does not do: no pay, no reputation update, no choice of method per task; every task of this kind is scored alike.
 //! Invariants: a pure function of the set of votes, the gold and the priors; the order of `votes` changes nothing.
@@ -28,15 +30,19 @@
 mod collusion;
 mod correlation;
 mod counts;
+mod dispute;
 mod features;
 mod fraud;
 mod fraud_table;
 mod labelers;
+mod leaves;
 mod model;
+mod rescore;
 mod sheets;
 mod signals;
 mod sprt;
 mod stop;
+mod tally;
 mod verdict;
 mod votes;
 mod voting;
@@ -44,16 +50,23 @@ mod voting;
 #[cfg(test)]
 mod tests;
 
+pub use dispute::{CASE_VOTES_MAX, CaseError, Checked, ItemCase, VoterRow, check_item};
 pub use fraud::{FRAUD_FEATURES, fraud_features};
 pub use labelers::{Flag, LabelerResult};
+pub use leaves::{
+    GoldLabel, ItemClaim, ItemVotes, LabelerClaim, TableColumn, TableRow, TableWeights,
+};
+pub use rescore::{ClassScoring, REFIT_PART};
 pub use signals::{Pace, Signals};
 pub use sprt::{Decision, GoldTest};
 pub use stop::wants_more;
-pub use verdict::{ClassTable, item_from_table};
+pub use verdict::{ClassTable, item_from_table, item_with_late_votes};
 pub use votes::{
     ClassInput, GoldPrior, MAX_CELLS, MAX_CLASSES, MAX_ITEMS, MAX_LABELERS, MAX_VOTES, MIN_CLASSES,
     Vote, majority,
 };
+
+use serde::{Deserialize, Serialize};
 
 use self::labelers::Known;
 use self::model::{EXPERTS, Expert, SHAPES};
@@ -111,6 +124,7 @@ pub(super) fn hash_method(hasher: &mut blake3::Hasher) {
             u64::from(fraud::FLAG_VOTES_MIN),
             stop::REPEAT.unsigned_abs(),
             stop::DISSENT.unsigned_abs(),
+            REFIT_PART,
         ],
     );
     hash_parameters(hasher, &collusion::LEVELS_Q16.map(u64::from));
@@ -123,7 +137,8 @@ pub(super) fn hash_method(hasher: &mut blake3::Hasher) {
 }
 
 /// What the votes say about one item.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ItemResult {
     /// The inferred class: the gold label where there is one, `None` without votes and gold.
     pub label: Option<u16>,
@@ -179,35 +194,17 @@ pub fn infer_class_with(
 ) -> Result<ClassResult, ConsensusError> {
     let mut index = Index::new(input)?;
     signals.check(input)?;
-    let mut voting = Voting::independent(&index);
-    let mut experts = fit(&index, &voting);
-    let mut rounds: u32 = experts.iter().map(|expert| expert.rounds).sum();
-    let machine = signals.machine_of(index.labelers);
-    let mut clusters = Vec::new();
-    let mut copy_bits = vec![0; index.labelers];
-    for _ in 0..SEARCHES_MAX {
-        let rings = collusion::clusters(&index, &voting, &experts, &machine, &clusters);
-        let grown = rings.clusters != clusters;
-        clusters = rings.clusters;
-        copy_bits = rings.copy_bits;
-        if grown {
-            let mut of_labeler = vec![None; index.labelers];
-            for (number, members) in clusters.iter().enumerate() {
-                for &labeler in members {
-                    of_labeler[labeler as usize] = Some(number as u32);
-                }
-            }
-            voting = Voting::clustered(&index, of_labeler, clusters.len());
-            experts = fit(&index, &voting);
-            rounds += experts.iter().map(|expert| expert.rounds).sum::<u32>();
-        }
-        if !rings.again {
-            break;
-        }
-    }
+    let found = search(&index, &signals.machine_of(index.labelers));
     index.forget_order();
-    let correlation = correlation::step(&index, &voting, &experts);
-    let posteriors = verdict::calibrate(&index, &voting, &experts, correlation);
+    let Fit {
+        voting,
+        experts,
+        correlation,
+        posteriors,
+        rounds,
+        clusters,
+        copy_bits,
+    } = found.decide(&index);
     let items = items(&index, &posteriors);
     let known = Known {
         priors: input.priors,
@@ -225,51 +222,129 @@ pub fn infer_class_with(
     })
 }
 
+/// Everything that is learnt from all votes together.
+struct Fit {
+    voting: Voting,
+    experts: [Expert; EXPERTS],
+    /// Shared errors per class beyond the first, Q16.
+    correlation: u32,
+    /// One calibrated row per item, Q16.
+    posteriors: Vec<u32>,
+    rounds: u32,
+    clusters: Vec<Vec<u32>>,
+    /// Evidence of the pair test per labeler, Q16 bits.
+    copy_bits: Vec<i64>,
+}
+
+/// A fit whose items are not decided yet.
+struct Found {
+    voting: Voting,
+    experts: [Expert; EXPERTS],
+    rounds: u32,
+    clusters: Vec<Vec<u32>>,
+    copy_bits: Vec<i64>,
+}
+
+impl Found {
+    /// Calibrates, and decides the items.
+    fn decide(self, index: &Index) -> Fit {
+        let correlation = correlation::step(index, &self.voting, &self.experts);
+        Fit {
+            posteriors: verdict::calibrate(index, &self.voting, &self.experts, correlation),
+            correlation,
+            voting: self.voting,
+            experts: self.experts,
+            rounds: self.rounds,
+            clusters: self.clusters,
+            copy_bits: self.copy_bits,
+        }
+    }
+}
+
+/// Experts and clusters; `machine` says per labeler whether it is declared to be one.
+fn search(index: &Index, machine: &[bool]) -> Found {
+    let mut voting = Voting::independent(index);
+    let mut experts = fit_experts(index, &voting);
+    let mut rounds: u32 = experts.iter().map(|expert| expert.rounds).sum();
+    let mut clusters = Vec::new();
+    let mut copy_bits = vec![0; index.labelers];
+    for _ in 0..SEARCHES_MAX {
+        let rings = collusion::clusters(index, &voting, &experts, machine, &clusters);
+        let grown = rings.clusters != clusters;
+        clusters = rings.clusters;
+        copy_bits = rings.copy_bits;
+        if grown {
+            let mut of_labeler = vec![None; index.labelers];
+            for (number, members) in clusters.iter().enumerate() {
+                for &labeler in members {
+                    of_labeler[labeler as usize] = Some(number as u32);
+                }
+            }
+            voting = Voting::clustered(index, of_labeler, clusters.len());
+            experts = fit_experts(index, &voting);
+            rounds += experts.iter().map(|expert| expert.rounds).sum::<u32>();
+        }
+        if !rings.again {
+            break;
+        }
+    }
+    Found {
+        voting,
+        experts,
+        rounds,
+        clusters,
+        copy_bits,
+    }
+}
+
 /// Fitted experts.
-fn fit(index: &Index, voting: &Voting) -> [Expert; EXPERTS] {
+fn fit_experts(index: &Index, voting: &Voting) -> [Expert; EXPERTS] {
     let mut experts = Expert::fit_all(index, voting);
     verdict::last_round(index, voting, &mut experts);
     experts
 }
 
-/// Picks the label of each item: by posterior, then by votes, then the smallest label.
+/// The result of each item.
 fn items(index: &Index, posteriors: &[u32]) -> Vec<ItemResult> {
     let mut counts = vec![0u32; index.classes];
     let mut results = Vec::with_capacity(index.items);
     for (item, row) in posteriors.chunks_exact(index.classes).enumerate() {
         let votes = index.votes_of_item(item);
-        let count = votes.len() as u32;
-        if let Some(label) = index.gold[item] {
-            results.push(ItemResult {
-                label: Some(label),
-                posterior: ONE,
-                votes: count,
-            });
-            continue;
-        }
-        if votes.is_empty() {
-            results.push(ItemResult {
-                label: None,
-                posterior: 0,
-                votes: 0,
-            });
-            continue;
-        }
         counts.fill(0);
-        for vote in votes {
-            counts[usize::from(index.vote_label[vote])] += 1;
+        for &label in &index.vote_label[votes] {
+            counts[usize::from(label)] += 1;
         }
-        let mut best = 0;
-        for label in 1..index.classes {
-            if (row[label], counts[label]) > (row[best], counts[best]) {
-                best = label;
-            }
-        }
-        results.push(ItemResult {
-            label: Some(best as u16),
-            posterior: row[best],
-            votes: count,
-        });
+        results.push(item_result(index.gold[item], &counts, row));
     }
     results
+}
+
+/// Picks the label of an item with these votes per label: gold, or else by posterior, then by votes, then the smallest label.
+fn item_result(gold: Option<u16>, counts: &[u32], row: &[u32]) -> ItemResult {
+    let votes = counts.iter().sum();
+    if let Some(label) = gold {
+        return ItemResult {
+            label: Some(label),
+            posterior: ONE,
+            votes,
+        };
+    }
+    if votes == 0 {
+        return ItemResult {
+            label: None,
+            posterior: 0,
+            votes,
+        };
+    }
+    let mut best = 0;
+    for label in 1..counts.len() {
+        if (row[label], counts[label]) > (row[best], counts[best]) {
+            best = label;
+        }
+    }
+    ItemResult {
+        label: Some(best as u16),
+        posterior: row[best],
+        votes,
+    }
 }

@@ -401,6 +401,22 @@ impl Expert {
         prior: &mut [i64],
         evidence: &mut Vec<i64>,
     ) {
+        self.unweighted_evidence(index, voting, item, prior, evidence);
+        let votes = index.votes_of_item(item);
+        for (vote, out) in votes.zip(evidence.chunks_exact_mut(self.classes)) {
+            weigh(out, voting.weight(vote));
+        }
+    }
+
+    /// [`Expert::evidence_of_item`] as if each vote had weight one.
+    pub fn unweighted_evidence(
+        &self,
+        index: &Index,
+        voting: &Voting,
+        item: usize,
+        prior: &mut [i64],
+        evidence: &mut Vec<i64>,
+    ) {
         by_classes!(
             self.classes,
             evidence_of_item(self, index, voting, item, prior, evidence)
@@ -423,7 +439,16 @@ fn pass<const K: usize, const R: usize>(
     expert.pass::<K, R>(index, voting, stride);
 }
 
-/// See [`Expert::evidence_of_item`].
+/// Scales the evidence of a vote by its weight, Q16; truncates towards zero.
+pub(super) fn weigh(evidence: &mut [i64], weight: u32) {
+    if weight != ONE {
+        evidence
+            .iter_mut()
+            .for_each(|value| *value = *value * i64::from(weight) / i64::from(ONE));
+    }
+}
+
+/// See [`Expert::unweighted_evidence`].
 fn evidence_of_item<const K: usize, const R: usize>(
     expert: &Expert,
     index: &Index,
@@ -459,11 +484,6 @@ fn evidence_of_item<const K: usize, const R: usize>(
             });
             let lesson = view.lesson(voting, item, vote, classes);
             expert.counts.evidence(index, vote, lesson, out);
-        }
-        let weight = i64::from(voting.weight(vote));
-        if weight != i64::from(ONE) {
-            out.iter_mut()
-                .for_each(|value| *value = *value * weight / i64::from(ONE));
         }
     }
     if !expert.shape.class_prior {

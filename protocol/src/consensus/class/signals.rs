@@ -4,6 +4,8 @@
 //! What it does not do: times are claims of the labelers' clocks; they enter the fraud score only, never skill, posterior or pay.
 //! Invariants: integers only; votes may come in any order.
 
+use serde::{Deserialize, Serialize};
+
 use super::ItemResult;
 use super::votes::ClassInput;
 use crate::consensus::error::ConsensusError;
@@ -21,7 +23,8 @@ pub struct Signals<'a> {
 }
 
 /// How fast a labeler answered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Pace {
     /// Median answer time, in seconds (the lower one of two).
     pub median_seconds: u32,

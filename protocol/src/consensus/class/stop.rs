@@ -57,13 +57,13 @@ pub fn wants_more(result: &ClassResult, item: u32, votes: &[(u32, u16)], target:
     if target == 0 || target >= ONE {
         return target > 0;
     }
-    let Some((experts, _)) = sum_logs(&result.table, votes) else {
+    let Some((experts, _)) = sum_logs(&result.table, votes, &[]) else {
         return true;
     };
     let mut odds = experts.map(|logs| odds(&logs, usize::from(label)));
     odds.sort_unstable();
     let [_, middle, _] = odds;
-    let weight = |vote: &(u32, u16)| i64::from(result.table.weight(votes, vote.0));
+    let weight = |vote: &(u32, u16)| i64::from(result.table.weight(votes.iter(), vote.0));
     let dissent: i64 = votes.iter().filter(|v| v.1 != label).map(weight).sum();
     let steps = (result.table.classes() as u64 - 1).min(CORRELATION_STEPS_MAX) as i64;
     let wanted = log2(u64::from(target)) - log2(u64::from(ONE - target));

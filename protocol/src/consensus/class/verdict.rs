@@ -46,6 +46,14 @@ pub struct ClassTable {
     cluster: Vec<Option<u32>>,
 }
 
+/// What a table says about one labeler's use of one label.
+pub(super) struct Row<'a> {
+    pub cluster: Option<u32>,
+    pub gain: i64,
+    /// The label, and its logs per matrix expert; none when the label was never used.
+    pub column: Option<(u16, &'a [Vec<i32>; 2])>,
+}
+
 impl ClassTable {
     /// Takes the tables out of fitted experts.
     pub(super) fn new(
@@ -67,6 +75,79 @@ impl ClassTable {
             column_start: index.column_start,
             column_label: index.column_label,
         }
+    }
+
+    /// The same from experts that are still needed.
+    pub(super) fn of(
+        index: &Index,
+        voting: &Voting,
+        experts: &[Expert; EXPERTS],
+        correlation: u32,
+    ) -> Self {
+        let [first, second, third] = experts;
+        Self {
+            classes: index.classes,
+            correlation,
+            class_log: [first.class_log.clone(), second.class_log.clone()],
+            column_log: [first.column_log.clone(), second.column_log.clone()],
+            gain: third.gain.clone(),
+            cluster: (0..index.labelers as u32)
+                .map(|labeler| voting.cluster_of(labeler))
+                .collect(),
+            column_start: index.column_start.clone(),
+            column_label: index.column_label.clone(),
+        }
+    }
+
+    /// A table of the class weights and of one row per voter, which are numbered in the order given; a row holds at most one column.
+    pub(super) fn of_rows(class_log: &[Vec<i64>; 2], correlation: u32, rows: &[Row<'_>]) -> Self {
+        let mut table = Self {
+            classes: class_log[0].len(),
+            correlation,
+            class_log: class_log.clone(),
+            column_log: [Vec::new(), Vec::new()],
+            gain: Vec::with_capacity(rows.len()),
+            column_start: vec![0],
+            column_label: Vec::new(),
+            cluster: Vec::with_capacity(rows.len()),
+        };
+        for row in rows {
+            table.cluster.push(row.cluster);
+            table.gain.push(row.gain);
+            if let Some((label, logs)) = row.column {
+                table.column_label.push(label);
+                for (all, logs) in table.column_log.iter_mut().zip(logs) {
+                    all.extend_from_slice(logs);
+                }
+            }
+            table.column_start.push(table.column_label.len() as u32);
+        }
+        table
+    }
+
+    /// Per matrix expert: log of the class weights, Q16.
+    pub(super) fn class_log(&self) -> &[Vec<i64>; 2] {
+        &self.class_log
+    }
+
+    /// Cluster, log odds of a right answer, and the labels used, of a labeler in range.
+    pub(super) fn row(&self, labeler: u32) -> (Option<u32>, i64, &[u16]) {
+        (
+            self.cluster[labeler as usize],
+            self.gain[labeler as usize],
+            &self.column_label[self.columns(labeler)],
+        )
+    }
+
+    /// The logs of both matrices for one label of a labeler in range; `None` when the label was never used.
+    pub(super) fn logs(&self, labeler: u32, label: u16) -> Option<[&[i32]; 2]> {
+        let columns = self.columns(labeler);
+        let at = self.column_label[columns.clone()]
+            .binary_search(&label)
+            .ok()?;
+        let first = (columns.start + at) * self.classes;
+        let [a, b] = &self.column_log;
+        Some([a, b].map(|logs| &logs[first..first + self.classes]))
     }
 
     /// Classes of the task.
@@ -124,11 +205,14 @@ impl ClassTable {
     }
 
     /// Weight (Q16) of the vote of `labeler` among the votes of an item: the members of a cluster share one.
-    pub(super) fn weight(&self, votes: &[(u32, u16)], labeler: u32) -> u32 {
+    pub(super) fn weight<'a>(
+        &self,
+        votes: impl Iterator<Item = &'a (u32, u16)>,
+        labeler: u32,
+    ) -> u32 {
         let members = match self.cluster.get(labeler as usize) {
             None | Some(None) => 1,
             own => votes
-                .iter()
                 .filter(|other| self.cluster.get(other.0 as usize) == own)
                 .count(),
         };
@@ -147,7 +231,20 @@ impl ClassTable {
 /// only. `None` when a vote names a labeler out of range, or a label that the labeler never used: the table does not belong to it.
 #[must_use]
 pub fn item_from_table(table: &ClassTable, votes: &[(u32, u16)]) -> Option<Vec<u32>> {
-    let (mut logs, weights) = sum_logs(table, votes)?;
+    item_with_late_votes(table, votes, &[])
+}
+
+/// [`item_from_table`] of an item with votes that came after the fit of the table.
+///
+/// They count like the others; one with a label that its labeler had not used by then is read by the labeler's one skill. `None` as for
+/// [`item_from_table`], and when a late label is out of range.
+#[must_use]
+pub fn item_with_late_votes(
+    table: &ClassTable,
+    votes: &[(u32, u16)],
+    late: &[(u32, u16)],
+) -> Option<Vec<u32>> {
+    let (mut logs, weights) = sum_logs(table, votes, late)?;
     let mut out = vec![0; table.classes];
     let [first, second, third] = &mut logs;
     let mut rows = [[0; ROOM]; EXPERTS];
@@ -157,10 +254,11 @@ pub fn item_from_table(table: &ClassTable, votes: &[(u32, u16)]) -> Option<Vec<u
 }
 
 /// Each expert's log posteriors of an item before calibration (Q16, not normalised), and the sum of the voters' weights (Q16). `None` as in
-/// [`item_from_table`].
+/// [`item_with_late_votes`].
 pub(super) fn sum_logs(
     table: &ClassTable,
     votes: &[(u32, u16)],
+    late: &[(u32, u16)],
 ) -> Option<([Vec<i64>; EXPERTS], u64)> {
     let classes = table.classes;
     let mut logs: [Vec<i64>; EXPERTS] = [
@@ -169,21 +267,25 @@ pub(super) fn sum_logs(
         vec![0; classes],
     ];
     let mut weights = 0u64;
-    for &(labeler, label) in votes {
+    for (number, &(labeler, label)) in votes.iter().chain(late).enumerate() {
         let gain = *table.gain.get(labeler as usize)?;
-        let columns = table.columns(labeler);
-        let column = columns.start
-            + table.column_label[columns.clone()]
-                .binary_search(&label)
-                .ok()?;
-        let weight = table.weight(votes, labeler);
+        let weight = table.weight(votes.iter().chain(late), labeler);
         weights += u64::from(weight);
         let weighted = |value: i64| value * i64::from(weight) / i64::from(ONE);
-        for (sums, source) in logs.iter_mut().zip(&table.column_log) {
-            let source = &source[column * classes..(column + 1) * classes];
-            for (sum, &value) in sums.iter_mut().zip(source) {
-                *sum += weighted(i64::from(value));
+        match table.logs(labeler, label) {
+            Some(columns) => {
+                for (sums, source) in logs.iter_mut().zip(columns) {
+                    for (sum, &value) in sums.iter_mut().zip(source) {
+                        *sum += weighted(i64::from(value));
+                    }
+                }
             }
+            None if number >= votes.len() && usize::from(label) < classes => {
+                for sums in &mut logs[..EXPERTS - 1] {
+                    sums[usize::from(label)] += weighted(gain);
+                }
+            }
+            None => return None,
         }
         logs[EXPERTS - 1][usize::from(label)] += weighted(gain);
     }

@@ -315,7 +315,7 @@ fn check_sizes(input: &ClassInput<'_>) -> Result<(), ConsensusError> {
     Ok(())
 }
 
-fn check_ranges(input: &ClassInput<'_>) -> Result<(), ConsensusError> {
+pub(super) fn check_ranges(input: &ClassInput<'_>) -> Result<(), ConsensusError> {
     for (index, vote) in input.votes.iter().enumerate() {
         if vote.item >= input.items {
             return Err(ConsensusError::ItemOutOfRange {

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use super::super::{ClassInput, ClassResult, Vote, infer_class, majority};
 
 /// Set and the accuracy of the best published method on it, in tenths of a per cent.
-const REFERENCES: [(&str, u64); 8] = [
+pub(super) const REFERENCES: [(&str, u64); 8] = [
     ("rte", 928),
     ("product", 940),
     ("bluebirds", 889),
@@ -28,12 +28,12 @@ const MISCALIBRATED: u64 = 30;
 /// Known truths that make a calibration error meaningful.
 const MANY: usize = 500;
 
-struct RealSet {
-    votes: Vec<Vote>,
-    truth: BTreeMap<u32, u16>,
-    items: u32,
-    labelers: u32,
-    classes: u16,
+pub(super) struct RealSet {
+    pub votes: Vec<Vote>,
+    pub truth: BTreeMap<u32, u16>,
+    pub items: u32,
+    pub labelers: u32,
+    pub classes: u16,
 }
 
 fn rows(path: &Path) -> Vec<Vec<String>> {
@@ -50,7 +50,7 @@ fn number(names: &mut BTreeMap<String, u32>, name: &str) -> u32 {
     *names.entry(name.to_owned()).or_insert(next)
 }
 
-fn load(folder: &Path) -> RealSet {
+pub(super) fn load(folder: &Path) -> RealSet {
     let labels = rows(&folder.join("labels.csv"));
     let classes: BTreeSet<&str> = labels.iter().map(|row| row[2].as_str()).collect();
     let classes: BTreeMap<&str, u16> = classes.into_iter().zip(0..).collect();
@@ -80,7 +80,7 @@ fn load(folder: &Path) -> RealSet {
     }
 }
 
-fn folder() -> Option<PathBuf> {
+pub(super) fn folder() -> Option<PathBuf> {
     let folder = match std::env::var_os("ASSAY_DATA") {
         Some(given) => PathBuf::from(given),
         None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"),
@@ -89,7 +89,7 @@ fn folder() -> Option<PathBuf> {
 }
 
 /// Accuracy in tenths of a per cent, rounded to the nearest.
-fn accuracy(set: &RealSet, labels: impl Fn(usize) -> Option<u16>) -> u64 {
+pub(super) fn accuracy(set: &RealSet, labels: impl Fn(usize) -> Option<u16>) -> u64 {
     let right = set
         .truth
         .iter()
