@@ -10,6 +10,6 @@ use super::algorithm_id;
 fn the_algorithm_id_changes_only_on_purpose() {
     assert_eq!(
         hex::encode(algorithm_id()),
-        "1d066072ffa056479bed386b879f50908473c5a50ca39af7397335d885443bfc"
+        "e26d4c547b0fde4eedd6d23620c7b1b805c82a7411f4549c449294cf59d6efe7"
     );
 }

@@ -390,10 +390,10 @@ fn roots_and_explanations_keep_their_bytes_over_versions() {
     ];
     let expected = [
         "66f2ec5efbd3ef78c01ad7f104d3cea9925730ae244e5ce402784947b861cef8",
-        "fc3ed074524a2805d47ef7f90b8332f21aefd2156052daf3ca6d59d3fab9c8dd",
+        "679917ed2fd0ca373f01513cf8ee62286e8f7d84a86896b7b7fe1f8e856a6c1d",
         "d3f41e76e628427779faa8eccd266aa8579fa2ca3cf640813572bf44cf001a22",
-        "7f8200d72cfe463ee9ed36b23435538ad2903416a69b33793cd97267581608a2",
-        "418b650b1ed94216d19189db591d167494156111ba96eae5637d0ef3c479026f",
+        "187d614068e020bbc148ace0593cd51e3276f369bcd1263304084eede514b7ed",
+        "2e5fe42feb67ca593d1287fe35f7358afa8adfd1947906b2752e4d156ec9c7de",
     ];
     let voter = scoring.case(119).unwrap().votes.late[0].0;
     let terms = PayTerms {
@@ -414,7 +414,7 @@ fn roots_and_explanations_keep_their_bytes_over_versions() {
         (got.each_ref().map(String::as_str), hash.as_str()),
         (
             expected,
-            "a036205d47c7a3fabd481ca00771da0352e67383f782050c98281e0fbdb49382"
+            "a5e3021e6d4b88b7329131a35f74ba78d2a1300e3703ff6fa921d17ebb3ef761"
         )
     );
 }
