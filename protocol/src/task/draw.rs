@@ -76,20 +76,19 @@ pub fn draw(input: &DrawInput<'_>) -> BTreeMap<u32, Vec<u32>> {
             Some(_) => (1, Reverse(0)),
             None => (0, Reverse(0)),
         };
-        let mut candidates: Vec<((u8, Reverse<i64>), u32, Hash, u32)> = (0..input.labelers.len()
-            as u32)
+        let mut candidates: Vec<u32> = (0..input.labelers.len() as u32)
             .filter(|l| {
                 load[*l as usize] < input.labelers[*l as usize].1
                     && !input.before.contains(&(item, *l))
             })
-            .map(|l| (preferred(l), load[l as usize], rank(input, item, l), l))
             .collect();
-        candidates.sort_unstable();
+        candidates
+            .sort_by_cached_key(|&l| (preferred(l), load[l as usize], rank(input, item, l), l));
         let mut taken: Vec<u32> = Vec::new();
         let mut unproven = 0u16;
         // First pass holds the one-third rule; the second fills what is left with anybody.
         for strict in [true, false] {
-            for &(_, _, _, labeler) in &candidates {
+            for &labeler in &candidates {
                 if taken.len() >= usize::from(k) {
                     break;
                 }
