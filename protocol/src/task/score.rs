@@ -13,7 +13,8 @@ use super::{
 use crate::{
     amount::Amount,
     consensus::{
-        ClassInput, ClassResult, GoldPrior, Pay, PayRule, infer_class, majority, pay, wants_more,
+        ClassInput, ClassResult, GoldPrior, LabelerResult, Pay, PayRule, PayTerms, infer_class,
+        majority, wants_more,
     },
     id::{Account, Hash},
     message::AssignmentRule,
@@ -301,35 +302,31 @@ impl TaskState {
         result: Option<&ClassResult>,
         views: &BTreeMap<Account, LabelerView>,
     ) -> Vec<Pay> {
-        let rule = PayRule {
-            price: self.manifest.price.0,
-            full_skill_ppm: self.manifest.full_skill_ppm,
-            loss_cap_ppm: self.manifest.loss_cap_ppm,
-        };
         let pay_one = |(index, enrolled): (u32, &Enrolled)| {
-            let (mut counted, mut withheld) = (0u64, 0u64);
+            let (mut counted, mut withheld) = (0u32, 0u64);
             for labeler in self.waves.iter().filter_map(|w| w.labelers.get(&index)) {
                 match (labeler.counted, labeler.commit) {
-                    (Some(count), _) => counted += u64::from(count),
+                    (Some(count), _) => counted += count,
+                    // Committed, not revealed.
                     (None, Some(_)) => withheld += labeler.items.len() as u64,
                     (None, None) => {}
                 }
             }
+            let terms = PayTerms {
+                price: self.manifest.price,
+                full_skill_ppm: self.manifest.full_skill_ppm,
+                loss_cap_ppm: self.manifest.loss_cap_ppm,
+                least_skill_ppm: PayRule::LEAST_SKILL_PPM,
+                withheld,
+                bond: views
+                    .get(&enrolled.account)
+                    .map_or(Amount::ZERO, |v| v.bond_left),
+            };
             let scored = result.and_then(|r| r.labelers.get(index as usize));
-            let mut sum = pay(&rule, counted, scored.map_or(0, |l| l.skill_ppm));
-            // Copied answers were paid once, where they came from.
-            if scored.is_some_and(|l| l.cluster.is_some()) {
-                sum.earned = 0;
-            }
-            // Committed, not revealed: the worst quality loss, so that withholding a bad commit is no free option.
-            let bond = views
-                .get(&enrolled.account)
-                .map_or(Amount::ZERO, |v| v.bond_left);
-            sum.lost = sum
-                .lost
-                .saturating_add(pay(&rule, withheld, -1_000_000).lost)
-                .min(bond.0);
-            sum
+            terms.reckon(&LabelerResult {
+                votes: counted,
+                ..scored.copied().unwrap_or_default()
+            })
         };
         (0u32..).zip(&self.labelers).map(pay_one).collect()
     }

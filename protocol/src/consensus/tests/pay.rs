@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
-use super::super::{Pay, PayRule, pay};
+use super::super::{LabelerResult, Pay, PayRule, PayTerms, pay};
+use crate::amount::Amount;
 
 #[test]
 fn full_skill_earns_the_price_and_no_more() {
@@ -163,4 +164,30 @@ proptest! {
         let (less, more) = (pay(&rule, votes, skill), pay(&rule, votes, skill + 1));
         prop_assert!(less.earned <= more.earned && less.lost >= more.lost);
     }
+}
+
+#[test]
+fn copies_earn_nothing_what_was_withheld_costs_the_worst_loss_and_the_bond_bounds_losses() {
+    let terms = |withheld, bond| PayTerms {
+        price: Amount(1_000),
+        full_skill_ppm: PayRule::FULL_SKILL_PPM,
+        loss_cap_ppm: PayRule::LOSS_CAP_PPM,
+        least_skill_ppm: PayRule::LEAST_SKILL_PPM,
+        withheld,
+        bond: Amount(bond),
+    };
+    let able = LabelerResult {
+        votes: 10,
+        skill_ppm: 700_000,
+        ..LabelerResult::default()
+    };
+    let copier = LabelerResult {
+        cluster: Some(0),
+        ..able
+    };
+    let of = |pay: Pay| (pay.earned, pay.lost);
+    assert_eq!(of(terms(0, 90_000).reckon(&able)), (10_000, 0));
+    assert_eq!(of(terms(0, 90_000).reckon(&copier)), (0, 0));
+    assert_eq!(of(terms(5, 90_000).reckon(&able)), (10_000, 5_000));
+    assert_eq!(of(terms(5, 3_000).reckon(&copier)), (0, 3_000));
 }
