@@ -16,6 +16,17 @@
 //! as many errors. A habit that is not known beforehand has to be learnt from the answers (the Dirichlet term), which costs a guesser nothing
 //! and protects a labeler who happened to get one-sided items. A generalised likelihood-ratio test; the crowd that errs per item is ours.
 //!
+//! A second reading asks how many answers are right. An answer is right with probability
+//!
+//! ```text
+//! pi     = r(label) C(label | label) / sum over k of r(k) C(label | k)
+//! margin = (sum pi - ceil(n (1/K + 2/5 (1 - 1/K))) + 1/2) / sqrt(sum pi (1 - pi) + 1/20)
+//! ```
+//!
+//! over `n` answers in K classes: by how many standard deviations the right answers exceed what honest work needs, two fifths of the way from
+//! chance to perfect. It is the normal approximation (with continuity correction) of a sum of unequal coins; a twentieth of a vote
+//! keeps the margin finite where every answer is certain. Both sums can be taken back vote by vote, which an exact tail cannot.
+//!
 //! What it does not do: it neither pays nor flags; it cannot tell copies from originals.
 //! Invariants: integers only; each summand lies within 64 bits either way, so a sum over 2^24 votes stays far below 2^63.
 
@@ -32,6 +43,12 @@ pub(super) const HABIT_VOTES: u64 = 2;
 
 /// Shares of items that a labeler may have looked at, in sixteenths.
 pub(super) const LOOKED_SHARES: [u64; 5] = [1, 3, 6, 10, 15];
+/// Part of the way from chance to perfect that honest work goes at least, in fifths.
+pub(super) const HONEST_FIFTHS: u64 = 2;
+/// Variance of the number of right answers where nothing is in doubt, Q16.
+pub(super) const MARGIN_VARIANCE: u64 = ONE as u64 / 20;
+/// Largest margin either way, in thousandths of a standard deviation.
+pub(super) const MARGIN_MILLI_MAX: i64 = 64_000;
 /// log2 of sixteen as a Q16 number, in Q16 bits.
 const SIXTEEN_Q16_LOG: i64 = 20 << FRACTION_BITS;
 /// A labeler with one favourite label slips once in two to this power.
@@ -126,18 +143,17 @@ impl Common {
         &self.share
     }
 
-    /// P(label) of somebody who looks at an item that has posterior `row`, Q16.
+    /// P(label) of somebody who looks at an item that has posterior `row`: sum over k of r(k) C(label | k), Q32.
     #[inline(always)]
-    fn look<const K: usize>(&self, row: &[u32], label: usize) -> u64 {
+    fn given<const K: usize>(&self, row: &[u32], label: usize) -> u64 {
         let classes = if K == 0 { self.classes } else { K };
         let column = self.confusion[label..].iter().step_by(classes);
-        let sum = row[..classes]
+        row[..classes]
             .iter()
             .zip(column)
             .fold(0u64, |sum, (&r, &c)| {
                 sum.wrapping_add(u64::from(r) * u64::from(c)) // at most 2^8 products of at most 2^32
-            });
-        sum >> FRACTION_BITS
+            })
     }
 
     /// P(label) by habit of a labeler who gave `label` another `uses` - 1 times in `votes` - 1 other votes, Q16, positive.
@@ -147,7 +163,7 @@ impl Common {
         habit.max(1) as u32 // at most one
     }
 
-    /// Adds one vote to `into`: `same` of `others` on the item gave `label`, and the labeler gives it with P = `habit` ([`Common::habit`]).
+    /// Adds one vote to `into` and gives P(it is right), Q16, as said by the crowd's confusions: `same` of `others` on the item gave `label`, and the labeler gives it with P = `habit` ([`Common::habit`]).
     #[inline(always)]
     pub fn add<const K: usize>(
         &self,
@@ -157,19 +173,23 @@ impl Common {
         (same, others): (u64, u64),
         habit: u32,
         into: &mut Looked,
-    ) {
+    ) -> u32 {
         let one = u64::from(ONE);
         let strength = if gold {
             LOOK_STRENGTH_GOLD
         } else {
             LOOK_STRENGTH
         };
+        let given = self.given::<K>(row, label);
         // Below 2^24 votes of 2^16 each; the quotient is a Q16 number up to one.
-        let crowd = (same * one + strength * self.look::<K>(row, label)) / (others + strength);
+        let crowd = (same * one + strength * (given >> FRACTION_BITS)) / (others + strength);
         let (crowd, habit) = (crowd.max(1), u64::from(habit));
         for (slot, share) in into.iter_mut().zip(LOOKED_SHARES) {
             *slot += log2(share * crowd + (16 - share) * habit) - SIXTEEN_Q16_LOG;
         }
+        let classes = if K == 0 { self.classes } else { K };
+        let own = u64::from(row[label]) * u64::from(self.confusion[label * classes + label]);
+        fixed::ratio(own, given)
     }
 
     /// log2 P(answers) of the best explanation without a look at the items, Q16 bits; `uses` are (label, times given).
@@ -195,4 +215,18 @@ impl Common {
         }
         even.max(common).max(constant).max(learnt)
     }
+}
+
+/// The margin of the header in thousandths, of `votes` answers in `classes` classes; `right` and `doubt` are the sums of pi and of
+/// pi (1 - pi), Q16. Zero without answers.
+pub(super) fn margin_milli(votes: u64, classes: u64, right: u64, doubt: u64) -> i32 {
+    if votes == 0 {
+        return 0;
+    }
+    // At most 2^24 votes: the sums stay below 2^40, the radicand below 2^57, the quotient's numerator below 2^51.
+    let needed = (votes * (5 + HONEST_FIFTHS * (classes - 1))).div_ceil(5 * classes);
+    let one = u64::from(ONE);
+    let above = (right + one / 2) as i64 - (needed * one) as i64;
+    let deviation = ((doubt + MARGIN_VARIANCE) << FRACTION_BITS).isqrt() as i64;
+    (above * 1_000 / deviation).clamp(-MARGIN_MILLI_MAX, MARGIN_MILLI_MAX) as i32
 }

@@ -1,6 +1,6 @@
 //! One number for the suspicion against a labeler: a logistic model over everything in [`LabelerResult`].
 //!
-//! What for: skill, evidence, agreement, gold, pairs, habits and times each see a part; the model weighs them, so that one published
+//! What for: skill, evidence, right answers, agreement, gold, pairs, habits and times each see a part; the model weighs them, so that one published
 //! threshold ([`FLAG_PPM`]) serves every task. The weights were fitted on simulated attackers in real crowds and evaluated on other crowds;
 //! `protocol/training/README.md` says how, and how well. They live in `fraud_table`, which the training script writes.
 //!
@@ -18,7 +18,7 @@ use crate::consensus::fixed::{ONE, log2, normalise};
 pub(super) const FLAG_VOTES_MIN: u32 = 10;
 
 /// Names of the features, in the order of the weights.
-pub const FRAUD_FEATURES: [&str; 16] = [
+pub const FRAUD_FEATURES: [&str; 18] = [
     "looked_near",
     "looked_far",
     "looked_per_vote",
@@ -35,6 +35,8 @@ pub const FRAUD_FEATURES: [&str; 16] = [
     "run",
     "fast",
     "slow",
+    "margin_near",
+    "margin_far",
 ];
 
 /// The features of a labeler, Q16, in the order of [`FRAUD_FEATURES`].
@@ -44,6 +46,7 @@ pub fn fraud_features(labeler: &LabelerResult) -> [i64; FRAUD_FEATURES.len()] {
     let ppm = |value: i64| value * one / 1_000_000;
     let bits = |milli: i64| milli.clamp(-64_000, 64_000) * one / 1_000;
     let looked = bits(labeler.looked_mbits);
+    let margin = i64::from(labeler.margin_milli) * one / 1_000;
     let votes = i64::from(labeler.votes).max(1);
     let seen = i64::from(labeler.gold_seen);
     [
@@ -65,6 +68,8 @@ pub fn fraud_features(labeler: &LabelerResult) -> [i64; FRAUD_FEATURES.len()] {
         labeler.pace.map_or(0, |pace| {
             (log2(u64::from(pace.relative_milli) + 1) - log2(1_001)).clamp(-4 * one, 4 * one) / 4
         }),
+        margin.clamp(-3 * one, 3 * one) / 3,
+        (margin - 3 * one).clamp(0, 9 * one) / 9,
     ]
 }
 

@@ -2,25 +2,27 @@
 
 /// Weight per feature.
 #[rustfmt::skip]
-pub(super) const WEIGHTS: [i64; 16] = [
-    -284_624, // looked_near
-    -186_288, // looked_far
-    -83_872, // looked_per_vote
-    -168_320, // skill
-    -79_648, // skill_low
-    -398_528, // skill_high
-    246_224, // dependence
-    -368_688, // agreement
-    160, // gold_seen
-    -150_688, // gold_right
-    223_616, // copies
-    352_848, // cluster
-    60_272, // entropy
-    227_904, // run
-    126_912, // fast
-    -601_712, // slow
+pub(super) const WEIGHTS: [i64; 18] = [
+    -245_568, // looked_near
+    -153_952, // looked_far
+    -86_944, // looked_per_vote
+    -152_272, // skill
+    -101_264, // skill_low
+    -414_112, // skill_high
+    328_032, // dependence
+    -89_056, // agreement
+    -34_992, // gold_seen
+    -79_056, // gold_right
+    227_232, // copies
+    295_776, // cluster
+    44_144, // entropy
+    254_336, // run
+    137_360, // fast
+    -598_704, // slow
+    -84_304, // margin_near
+    -91_936, // margin_far
 ];
 /// Constant term.
-pub(super) const BIAS: i64 = 529_744;
+pub(super) const BIAS: i64 = 355_232;
 /// Score from which a labeler is flagged, in parts per million.
-pub(super) const FLAG_PPM: u32 = 790_000;
+pub(super) const FLAG_PPM: u32 = 830_000;

@@ -30,7 +30,7 @@
 //! Invariants: skill lies within plus and minus 1,000,000; ratios are truncated towards zero, so rounding never
 //! turns a zero into a gain.
 
-use super::features::{Common, Looked};
+use super::features::{Common, Looked, margin_milli};
 use super::fraud;
 use super::model::{EXPERTS, Expert, by_classes};
 use super::signals::Pace;
@@ -79,6 +79,9 @@ pub struct LabelerResult {
     pub copy_mbits: u32,
     /// Entropy of the own labels less that of the crowd's labels, in thousandths of a bit.
     pub entropy_mbits: i32,
+    /// By how many standard deviations the right answers exceed what honest work needs, in thousandths, zero without evidence; see
+    /// `features`.
+    pub margin_milli: i32,
     /// Most equal labels in a row, by item number.
     pub longest_run: u32,
     /// Answer times, where known.
@@ -129,6 +132,10 @@ pub(super) struct Evidence {
     pub peer_agreement: Vec<u64>,
     /// Log-likelihood of having looked, per labeler; see `features`.
     pub looked: Vec<Looked>,
+    /// Sum of P(the answer is right), per labeler, Q16; see `features`.
+    pub right: Vec<u64>,
+    /// Sum of that times its complement, per labeler, Q16.
+    pub doubt: Vec<u64>,
     /// Votes, per column.
     pub uses: Vec<u32>,
     /// P(label) by habit, per column, Q16.
@@ -175,6 +182,8 @@ impl Evidence {
             peer_items: vec![0; index.labelers],
             peer_agreement: vec![0; index.labelers],
             looked: vec![Looked::default(); index.labelers],
+            right: vec![0; index.labelers],
+            doubt: vec![0; index.labelers],
             uses,
             habit,
             judged: vec![0; columns],
@@ -241,7 +250,7 @@ impl Evidence {
         let column = index.vote_column[vote] as usize;
         let label = usize::from(index.vote_label[vote]);
         self.judged[column] += 1;
-        common.add::<K>(
+        let right = common.add::<K>(
             row,
             gold,
             label,
@@ -249,6 +258,9 @@ impl Evidence {
             self.habit[column],
             &mut self.looked[labeler],
         );
+        let right = u64::from(right);
+        self.right[labeler] += right;
+        self.doubt[labeler] += doubt(right);
     }
 
     /// Gathers the evidence of all votes.
@@ -382,6 +394,12 @@ impl Evidence {
         let ppm = PPM.unsigned_abs();
         (ppm - ((spread * ppm / pairs) >> 32).min(ppm)) as u32
     }
+}
+
+/// The variance of an answer that is right with probability `right`, Q16.
+#[inline(always)]
+pub(super) fn doubt(right: u64) -> u64 {
+    (right * (u64::from(ONE) - right)) >> fixed::FRACTION_BITS
 }
 
 /// Most votes of an item that is read from the shared table: sums of so many logs, each below 2^22, stay below 2^30.
@@ -628,9 +646,15 @@ pub(super) fn conclude(
             known.priors.get(labeler).copied().unwrap_or_default(),
         ),
         spammer_ppm: evidence.spammer(columns, labeler),
-        looked_mbits: milli(looked.copied().unwrap_or(0) - common.blind(judged)),
+        looked_mbits: milli(looked.copied().unwrap_or(0) - common.blind(judged.clone())),
         copy_mbits: milli(known.copy_bits[labeler]).clamp(0, i64::from(u32::MAX)) as u32,
         entropy_mbits: milli(own - crowd_entropy) as i32,
+        margin_milli: margin_milli(
+            judged.clone().map(|(_, count)| count).sum(),
+            evidence.classes as u64,
+            evidence.right[labeler],
+            evidence.doubt[labeler],
+        ),
         pace: known.paces.get(labeler).copied().flatten(),
         cluster: voting.cluster_of(labeler as u32),
         ..LabelerResult::default()

@@ -178,6 +178,7 @@ impl Writer {
             looked_mbits,
             copy_mbits,
             entropy_mbits,
+            margin_milli,
             longest_run,
             pace,
             cluster,
@@ -202,6 +203,7 @@ impl Writer {
             self.put(number.to_le_bytes());
         }
         self.put(entropy_mbits.to_le_bytes());
+        self.put(margin_milli.to_le_bytes());
         self.option(pace.map(|pace| pace.median_seconds));
         self.option(pace.map(|pace| pace.relative_milli));
         self.option(pace.map(|pace| pace.fast_ppm));

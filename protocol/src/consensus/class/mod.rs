@@ -77,7 +77,7 @@ use super::fixed::ONE;
 use super::hash_parameters;
 
 /// Name and version of the method; raise it with any change of behaviour.
-const METHOD: &str = "assay/consensus/class/3";
+const METHOD: &str = "assay/consensus/class/4";
 
 /// Most searches for clusters, each on posteriors without the clusters found before.
 const SEARCHES_MAX: usize = 3;
@@ -119,6 +119,9 @@ pub(super) fn hash_method(hasher: &mut blake3::Hasher) {
             features::LOOK_STRENGTH_GOLD,
             features::HABIT_VOTES,
             features::SLIP_BITS.unsigned_abs(),
+            features::HONEST_FIFTHS,
+            features::MARGIN_VARIANCE,
+            features::MARGIN_MILLI_MAX.unsigned_abs(),
             signals::FAST_PART,
             SEARCHES_MAX as u64,
             u64::from(fraud::FLAG_VOTES_MIN),

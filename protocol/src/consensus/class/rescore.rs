@@ -38,7 +38,7 @@ pub const REFIT_PART: u64 = 8;
 pub struct ClassScoring {
     pub(super) index: Index,
     pub(super) fit: Fit,
-    common: Common,
+    pub(super) common: Common,
     tally: Tally,
     priors: Vec<GoldPrior>,
     late: BTreeMap<u32, LateItem>,

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use super::Fit;
 use super::features::{Common, LOOKED_SHARES};
-use super::labelers::{self, Column, Evidence, GOLD_WEIGHT};
+use super::labelers::{self, Column, Evidence, GOLD_WEIGHT, doubt};
 use super::model::{EXPERTS, Expert, by_classes, weigh};
 use super::verdict::joint_odds;
 use super::votes::Index;
@@ -371,13 +371,19 @@ impl Teller<'_> {
         count(&mut evidence.judged[column], one);
         let mut looked = [0i64; LOOKED_SHARES.len()];
         let same = u64::from(self.counts[label]) - 1;
-        self.common.add::<K>(
+        let right = self.common.add::<K>(
             row,
             gold,
             label,
             (same, self.others),
             ballot.habit,
             &mut looked,
+        );
+        let right = u64::from(right);
+        add(&mut evidence.right[labeler], right.wrapping_mul(sign));
+        add(
+            &mut evidence.doubt[labeler],
+            doubt(right).wrapping_mul(sign),
         );
         for (sum, value) in evidence.looked[labeler].iter_mut().zip(looked) {
             *sum += value * sign as i64;

@@ -1,5 +1,6 @@
 //! The suspicion score, the interval of the skill, and answer times.
 
+use super::super::features::margin_milli;
 use super::super::{
     FRAUD_FEATURES, Flag, LabelerResult, Pace, Signals, fraud_features, infer_class_with,
 };
@@ -123,4 +124,37 @@ fn a_hurried_labeler_is_slower_to_earn_trust() {
             votes: seconds.len()
         })
     );
+}
+
+#[test]
+fn the_margin_counts_right_answers_in_deviations() {
+    let one = 65_536;
+    // 20 answers in 4 classes need 11 right ones; where nothing is in doubt the variance is a twentieth.
+    assert_eq!(margin_milli(20, 4, 20 * one, 0), 42_491);
+    assert_eq!(margin_milli(20, 4, 11 * one, 0), 2_236);
+    assert_eq!(margin_milli(20, 4, 10 * one, 0), -2_236);
+    // Coins: 20 answers in 2 classes need 14; 10 are expected with a variance of 5.
+    assert_eq!(margin_milli(20, 2, 10 * one, 5 * one), -1_557);
+    assert_eq!(margin_milli(0, 2, 0, 0), 0);
+    let most = 1 << 24;
+    assert_eq!(margin_milli(most, 256, most * one, 0), 64_000);
+    assert_eq!(margin_milli(most, 2, 0, most * one / 4), -64_000);
+}
+
+#[test]
+fn guessers_fall_short_of_the_right_answers_that_honest_work_needs() {
+    let habits = mixed_habits();
+    let mut wrong = 0;
+    for seed in 0..50 {
+        let result = crowd(&habits, 300, 4, 400 + seed).infer();
+        for (labeler, habit) in result.labelers.iter().zip(&habits) {
+            match habit {
+                Habit::Right(95) => wrong += u32::from(labeler.margin_milli < 3_000),
+                Habit::Right(_) => wrong += u32::from(labeler.margin_milli < 0),
+                _ => wrong += u32::from(labeler.margin_milli > -1_000),
+            }
+        }
+    }
+    println!("of 800 labelers {wrong} on the wrong side");
+    assert!(wrong <= 8, "{wrong}");
 }

@@ -197,6 +197,7 @@ struct Plain {
     skill_ppm: i64,
     agreement_ppm: u32,
     longest_run: u32,
+    margin_milli: i32,
 }
 
 /// Judges labelers by nested loops over all votes, from the fit and the table.
@@ -213,6 +214,8 @@ fn plain(story: &Story, scoring: &ClassScoring) -> Vec<Plain> {
     let mut own = vec![vec![0i128; k]; n];
     let mut agreed = vec![0i128; n];
     let mut peers = vec![(0u128, 0u128); n];
+    // Answers judged, sum of P(right) and of its variance.
+    let mut rights = vec![(0i128, 0i128, 0i128); n];
     let mut result: Vec<Plain> = (0..n).map(|_| Plain::default()).collect();
     for item in 0..story.items {
         let on_item = |votes: &[Vote], late: bool| {
@@ -279,6 +282,17 @@ fn plain(story: &Story, scoring: &ClassScoring) -> Vec<Plain> {
                 peers[l].1 += u128::from(row[usize::from(label)]);
                 (row, 1)
             };
+            let right = i128::from(scoring.common.add::<0>(
+                &row,
+                false,
+                usize::from(label),
+                (0, 1),
+                1,
+                &mut Default::default(),
+            ));
+            rights[l].0 += 1;
+            rights[l].1 += right;
+            rights[l].2 += right * (65_536 - right) / 65_536;
             weight[l] += w;
             own[l][usize::from(label)] += w;
             agreed[l] += w * i128::from(row[usize::from(label)]);
@@ -305,6 +319,15 @@ fn plain(story: &Story, scoring: &ClassScoring) -> Vec<Plain> {
         if below > 0 {
             let skill = above * 1_000_000 / below;
             result[l].skill_ppm = skill.clamp(-1_000_000, 1_000_000) as i64;
+        }
+        let (judged, right, doubt) = rights[l];
+        if judged > 0 {
+            // The least whole number from 2 K + 3 parts in 5 K of the answers.
+            let k = k as i128;
+            let needed = (0..).find(|needed| needed * 5 * k >= judged * (2 * k + 3));
+            let above = 1_000 * (right + 32_768 - 65_536 * needed.unwrap());
+            let deviation = (65_536 * (doubt + 65_536 / 20)).isqrt();
+            result[l].margin_milli = (above / deviation).clamp(-64_000, 64_000) as i32;
         }
         let (items, sum) = peers[l];
         let agreement = (sum * 1_000_000).checked_div(items).unwrap_or(0);
@@ -334,6 +357,7 @@ fn ten_thousand_crowds_agree_with_the_plain_implementation() {
                 skill_ppm: result.skill_ppm,
                 agreement_ppm: result.agreement_ppm,
                 longest_run: result.longest_run,
+                margin_milli: result.margin_milli,
             };
             assert_eq!(got, expected, "case {case}, labeler {labeler}");
         }
