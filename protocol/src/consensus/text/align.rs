@@ -113,11 +113,51 @@ pub(super) struct Network {
     /// Cost of each slot without a word, and of each word of the text at each slot.
     skip: Vec<u32>,
     reading: Vec<u32>,
-    /// Words of the text with their positions; sorted.
-    order: Vec<(u32, u32)>,
+    text: Positions,
+}
+
+/// Where each word stands in the text at hand.
+#[derive(Default)]
+struct Positions {
+    /// By word: the last position plus one; all zero between texts.
+    last: Vec<u32>,
+    /// By position: the one before it with the same word, plus one.
+    before: Vec<u32>,
+}
+
+impl Positions {
+    fn set(&mut self, words: &[u32]) {
+        self.before.clear();
+        for (position, &word) in (1..).zip(words) {
+            let last = &mut self.last[word as usize];
+            self.before.push(*last);
+            *last = position;
+        }
+    }
+
+    fn forget(&mut self, words: &[u32]) {
+        for &word in words {
+            self.last[word as usize] = 0;
+        }
+    }
+
+    fn each(&self, word: u32, mut found: impl FnMut(usize)) {
+        let mut next = self.last[word as usize] as usize;
+        while next > 0 {
+            found(next - 1);
+            next = self.before[next - 1] as usize;
+        }
+    }
 }
 
 impl Network {
+    /// A network without texts, for words with numbers below `words`.
+    pub fn new(words: usize) -> Self {
+        let mut network = Self::default();
+        network.text.last.resize(words, 0);
+        network
+    }
+
     /// Forgets all texts.
     pub fn clear(&mut self) {
         self.spare.extend(self.slots.drain(..).map(|mut slot| {
@@ -127,19 +167,15 @@ impl Network {
         (self.weight, self.votes) = (0, 0);
     }
 
-    /// Costs of a slot: of no word, and of each position of a text whose words stand in `order`; the share of the weight that says otherwise.
-    fn costs(weight: u64, slot: &Slot, order: &[(u32, u32)], out: &mut [u32]) -> u32 {
+    /// Lowers the costs of a slot at the positions of a text that have one of its words to the share of the weight that says otherwise; gives
+    /// the cost of no word.
+    fn costs(weight: u64, slot: &Slot, text: &Positions, out: &mut [u32]) -> u32 {
         let cost = |own: u64| ((weight - own) * WORD / weight) as u32;
         let mut skip = STEP;
-        out.fill(STEP);
         for &(word, own, _) in slot {
-            let Some(word) = word else {
-                skip = cost(own);
-                continue;
-            };
-            let first = order.partition_point(|entry| entry.0 < word);
-            for &(_, position) in order[first..].iter().take_while(|entry| entry.0 == word) {
-                out[position as usize] = cost(own);
+            match word {
+                None => skip = cost(own),
+                Some(word) => text.each(word, |position| out[position] = cost(own)),
             }
         }
         skip
@@ -149,18 +185,16 @@ impl Network {
     pub fn add(&mut self, words: &[u32], weight: u64) {
         let (n, m) = (self.slots.len(), words.len());
         let width = m + 1;
-        self.order.clear();
-        self.order.extend(words.iter().copied().zip(0..));
-        self.order.sort_unstable();
+        self.text.set(words);
         self.skip.clear();
         self.reading.clear();
-        self.reading.resize(n * m, 0);
+        self.reading.resize(n * m, STEP);
         self.table.clear();
         self.table.extend((0..width as u32).map(|j| j * STEP));
         self.table.resize((n + 1) * width, 0);
         for (i, slot) in self.slots.iter().enumerate() {
             let reading = &mut self.reading[i * m..(i + 1) * m];
-            let skip = Self::costs(self.weight, slot, &self.order, reading);
+            let skip = Self::costs(self.weight, slot, &self.text, reading);
             self.skip.push(skip);
             let (upper, lower) = self.table[i * width..(i + 2) * width].split_at_mut(width);
             let mut left = upper[0] + skip;
@@ -175,6 +209,7 @@ impl Network {
                 *slot = left;
             }
         }
+        self.text.forget(words);
         let (table, reading, skip) = (&self.table, &self.reading, &self.skip);
         std::mem::swap(&mut self.slots, &mut self.old);
         let (mut i, mut j) = (n, m);
@@ -229,9 +264,46 @@ impl Network {
     }
 }
 
+/// The cells of a table of two texts that an alignment of a given cost can pass.
+///
+/// A cell in row `i` and column `j` lies `j - i` off the diagonal. To get there and from there to the last cell takes at least as many
+/// words alone as the ways off the diagonal are long.
+#[derive(Clone, Copy)]
+pub(super) struct Band {
+    below: usize,
+    above: usize,
+    columns: usize,
+}
+
+impl Band {
+    /// For texts of `rows` and `columns` words and alignments with at most `alone` words that stand alone.
+    pub fn new(rows: usize, columns: usize, alone: usize) -> Self {
+        let stray = alone.saturating_sub(rows.abs_diff(columns)) / 2;
+        Self {
+            below: rows.saturating_sub(columns) + stray,
+            above: columns.saturating_sub(rows) + stray,
+            columns,
+        }
+    }
+
+    /// Columns of a row; never none.
+    pub fn row(self, row: usize) -> std::ops::Range<usize> {
+        row.saturating_sub(self.below)..(row + self.above).min(self.columns) + 1
+    }
+}
+
+/// An entry of a table of distances that no cheapest alignment passes.
+const FAR: u32 = 1 << 30;
+
 /// For each word of `text`, the position in `other` that a cheapest alignment gives it, with an equal word or another; among equally cheap ways
-/// back from the end, two words in one place come before a word of `text` alone, and that before a word of `other` alone.
-pub(super) fn aligned(text: &[u32], other: &[u32], table: &mut Vec<u32>) -> Vec<Option<usize>> {
+/// back from the end, two words in one place come before a word of `text` alone, and that before a word of `other` alone. `distance` is
+/// that of the two texts: no cheapest alignment strays further than it allows, so the table has no other cells.
+pub(super) fn aligned(
+    text: &[u32],
+    other: &[u32],
+    distance: u32,
+    table: &mut Vec<u32>,
+) -> Vec<Option<usize>> {
     let (mut i, mut j) = (text.len(), other.len());
     let mut found = vec![None; i];
     // Equal words at the end stand in one place in some cheapest alignment, and the way back takes it.
@@ -239,15 +311,21 @@ pub(super) fn aligned(text: &[u32], other: &[u32], table: &mut Vec<u32>) -> Vec<
         (i, j) = (i - 1, j - 1);
         found[i] = Some(j);
     }
-    let width = j + 1;
+    let (width, band) = (j + 1, Band::new(i, j, distance as usize));
     table.clear();
     table.extend(0..width as u32);
-    table.resize((i + 1) * width, 0);
+    table.resize((i + 1) * width, FAR);
     for (row, &word) in text[..i].iter().enumerate() {
         let (upper, lower) = table[row * width..(row + 2) * width].split_at_mut(width);
-        let mut left = row as u32 + 1;
-        lower[0] = left;
-        for ((slot, &seen), pair) in lower[1..].iter_mut().zip(other).zip(upper.windows(2)) {
+        let cells = band.row(row + 1);
+        let mut left = FAR;
+        if cells.start == 0 {
+            left = row as u32 + 1;
+            lower[0] = left;
+        }
+        let from = cells.start.max(1);
+        let seen = other[from - 1..].iter().zip(upper[from - 1..].windows(2));
+        for (slot, (&seen, pair)) in lower[from..cells.end].iter_mut().zip(seen) {
             left = (pair[0] + u32::from(word != seen)).min(left.min(pair[1]) + 1);
             *slot = left;
         }

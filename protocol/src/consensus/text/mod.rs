@@ -244,7 +244,7 @@ impl Desk {
     fn new(index: &Index<'_>) -> Self {
         Self {
             measure: Distance::new(index.dictionary.len()),
-            network: Network::default(),
+            network: Network::new(index.dictionary.len()),
             table: Vec::new(),
         }
     }
@@ -276,29 +276,43 @@ impl Desk {
             return texts[centre].to_vec();
         }
         let from_centre = distances.row(index, item, centre);
-        let mut order: Vec<usize> = (0..texts.len()).collect();
-        order.sort_unstable_by_key(|&place| (place != centre, from_centre[place], place));
-        self.network.clear();
-        for place in order {
-            self.network.add(texts[place], weights[place]);
-        }
-        let voted = self.network.best();
-        let (mut voted_risk, mut weight) = (0, weights.iter());
-        let others = texts.iter().copied();
-        self.measure.each(&voted, others, |distance| {
-            voted_risk += u64::from(distance) * weight.next().unwrap_or(&0);
+        let (same, all) = (from_centre.iter().zip(&weights)).fold((0, 0), |sum, entry| {
+            let own = if *entry.0 == 0 { *entry.1 } else { 0 };
+            (sum.0 + own, sum.1 + *entry.1)
         });
-        let start = if voted_risk < least {
-            &voted[..]
+        // What a change takes from the answers that are like the centre it can at most give to the others: it cannot help.
+        if if walk {
+            walk::is_median(same, all)
         } else {
-            texts[centre]
-        };
+            same >= all - same
+        } {
+            return texts[centre].to_vec();
+        }
+        let (mut start, mut distant) = (texts[centre].to_vec(), from_centre.to_vec());
+        if same < all - same {
+            let mut order: Vec<usize> = (0..texts.len()).collect();
+            order.sort_unstable_by_key(|&place| (place != centre, from_centre[place], place));
+            self.network.clear();
+            for place in order {
+                self.network.add(texts[place], weights[place]);
+            }
+            let (voted, mut from_voted) = (self.network.best(), Vec::new());
+            let others = texts.iter().copied();
+            self.measure
+                .each(&voted, others, |distance| from_voted.push(distance));
+            let risk: u64 = (from_voted.iter().zip(&weights))
+                .map(|(&distance, weight)| u64::from(distance) * weight)
+                .sum();
+            if risk < least {
+                (start, distant) = (voted, from_voted);
+            }
+        }
         if !walk {
-            return start.to_vec();
+            return start;
         }
         match Median::new(&texts, &weights, &index.dictionary, start.len()) {
-            Some(median) => median.walk(start),
-            None => start.to_vec(),
+            Some(median) => median.walk(&start, &distant),
+            None => start,
         }
     }
 
@@ -330,16 +344,15 @@ impl Desk {
         let weights = weights_of(&index.labeler[votes.clone()], table);
         let texts = &index.texts[votes.clone()];
         let mut places: Vec<Place<'_>> = vec![Place::default(); words.len()];
-        for (text, &weight) in texts.iter().zip(&weights) {
-            spelling::vote(&words, text, weight, &mut places, &mut self.table);
-        }
         let (mut agreement, mut all) = (0u64, u64::from(ONE));
         let mut answers = texts.iter().zip(&weights);
         let others = texts.iter().map(|text| &text.words[..]);
+        let table = &mut self.table;
         self.measure.each(&words, others, |distance| {
-            let Some((text, weight)) = answers.next() else {
+            let Some((text, &weight)) = answers.next() else {
                 return;
             };
+            spelling::vote(&words, text, (distance, weight), &mut places, table);
             let away = normalised(distance, words.len(), text.words.len());
             agreement += weight * u64::from(ONE - away);
             all += weight;

@@ -49,11 +49,11 @@ fn parts(word: &str) -> (&str, &str, &str) {
     (&word[..head], core, &tail[core.len()..])
 }
 
-/// Adds the votes of one answer to each of the chosen `words`.
+/// Adds the votes of one answer to each of the chosen `words`, from which it has the given `distance`.
 pub(super) fn vote<'a>(
     words: &[u32],
     text: &Text<'a>,
-    weight: u64,
+    (distance, weight): (u32, u64),
     places: &mut [Place<'a>],
     table: &mut Vec<u32>,
 ) {
@@ -61,7 +61,10 @@ pub(super) fn vote<'a>(
     else {
         return;
     };
-    for (place, found) in aligned(words, &text.words, table).into_iter().enumerate() {
+    for (place, found) in aligned(words, &text.words, distance, table)
+        .into_iter()
+        .enumerate()
+    {
         if let Some(position) = found {
             let (before, core, after) = parts(text.spelled[position]);
             if text.words[position] == words[place] {

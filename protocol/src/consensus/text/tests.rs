@@ -242,7 +242,7 @@ fn distances_and_alignments_agree_with_a_plain_table() {
         let mut measured = None;
         align::Distance::new(4).each(&a, [&b[..]], |found| measured = Some(found as usize));
         assert_eq!(measured, Some(edits(&a, &b)), "{a:?} {b:?}");
-        let found = align::aligned(&a, &b, &mut Vec::new());
+        let found = align::aligned(&a, &b, edits(&a, &b) as u32, &mut Vec::new());
         let positions: Vec<usize> = found.iter().flatten().copied().collect();
         assert!(positions.is_sorted_by(|x, y| x < y));
         // What is left alone on either side, and what differs in one place, is what the distance counts.
@@ -273,9 +273,10 @@ fn the_walk_ends_where_no_single_change_helps() {
                 .sum()
         };
         let start = views[0];
+        let distances: Vec<u32> = views.iter().map(|o| edits(start, o) as u32).collect();
         let end = Median::new(&views, &weights, &dictionary, 8)
             .unwrap()
-            .walk(start);
+            .walk(start, &distances);
         let least = risk(&end);
         assert!(least <= risk(start));
         for place in 0..=end.len() {
@@ -293,6 +294,60 @@ fn the_walk_ends_where_no_single_change_helps() {
             }
         }
     }
+}
+
+/// A text with some words left out, put in and changed.
+fn spoiled(rng: &mut Rng, text: &[u32], words: u64, share: u64) -> Vec<u32> {
+    let mut out = Vec::new();
+    for &word in text {
+        match rng.below(100) {
+            n if n >= 3 * share => out.push(word),
+            n if n >= 2 * share => out.push(rng.below(words) as u32),
+            n if n >= share => out.extend([word, rng.below(words) as u32]),
+            _ => {}
+        }
+    }
+    out
+}
+
+#[test]
+fn leaving_out_cells_far_from_the_diagonal_changes_no_alignment_and_no_walk() {
+    let mut rng = Rng(3);
+    // Some of the words are kin.
+    let dictionary: Vec<String> = ["ab", "abc", "abd", "cd", "cde", "e", "f", "fg", "gh", "i"]
+        .map(str::to_owned)
+        .to_vec();
+    let words = dictionary.len() as u64;
+    let mut walked = 0;
+    for round in 0..3_000 {
+        let base: Vec<u32> = (0..rng.below(25))
+            .map(|_| rng.below(words) as u32)
+            .collect();
+        let texts: Vec<Vec<u32>> = (0..1 + rng.below(6))
+            .map(|_| spoiled(&mut rng, &base, words, 1 + round % 20))
+            .collect();
+        let views: Vec<&[u32]> = texts.iter().map(|text| &text[..]).collect();
+        let weights: Vec<u64> = views.iter().map(|_| 1 + rng.below(9)).collect();
+        let start = views[0];
+        let near: Vec<u32> = views.iter().map(|o| edits(start, o) as u32).collect();
+        let far: Vec<u32> = views
+            .iter()
+            .map(|o| (start.len() + o.len()) as u32)
+            .collect();
+        for (other, (&near, &far)) in views.iter().zip(near.iter().zip(&far)) {
+            let found = |distance| align::aligned(start, other, distance, &mut Vec::new());
+            assert_eq!(found(near), found(far), "{start:?} {other:?}");
+        }
+        let median = Median::new(&views, &weights, &dictionary, start.len()).unwrap();
+        let end = median.walk(start, &near);
+        assert_eq!(end, median.walk(start, &far), "{views:?} {weights:?}");
+        walked += u32::from(end != start);
+        let same = (near.iter().zip(&weights)).map(|(&d, &w)| if d == 0 { w } else { 0 });
+        if walk::is_median(same.sum(), weights.iter().sum()) {
+            assert_eq!(end, start, "{views:?} {weights:?}");
+        }
+    }
+    assert!(walked > 500, "{walked}");
 }
 
 #[test]

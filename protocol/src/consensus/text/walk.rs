@@ -17,20 +17,30 @@ pub(super) const STEPS_MAX: usize = 24;
 /// The walk is left out where its table of (place, word) would be larger than this, in cells.
 pub(super) const WALK_CELLS_MAX: usize = 1 << 20;
 
+use super::align::Band;
+
 /// [`WORD`] as an entry of a table.
 const STEP: i32 = WORD as i32;
 /// An entry that no alignment reaches, far above all others: the sum of two still fits.
 const NEVER: i32 = 1 << 28;
 
+/// Whether a text is as good as all that one change leads to because answers of the weight `same`, among answers of the weight `all`, are
+/// that very text: a change takes at least a replacement by kin from each of them and gives at most a word to each of the others.
+pub(super) fn is_median(same: u64, all: u64) -> bool {
+    same * (WORD - KINSHIP) >= (all - same) * WORD
+}
+
 /// The answers of one item with the words among them numbered from zero, and who is kin to whom.
 pub(super) struct Median {
     words: Vec<u32>,
-    /// The different answers, with the weight of all who gave each.
-    texts: Vec<(Vec<usize>, u64)>,
+    /// The different answers, with the weight of all who gave each, and the place of the first of those.
+    texts: Vec<(Vec<usize>, u64, usize)>,
     /// Cost of each word in place of each other: rows of as many cells as there are words.
     cost: Vec<i32>,
-    /// For each word, the others that cost less than a whole word, with their cost.
-    kin: Vec<Vec<(usize, i32)>>,
+    /// Pairs of words that cost less than a whole word, both ways round: word, other word, cost; sorted.
+    kin: Vec<(usize, usize, i32)>,
+    /// First entry there of each word, and the end.
+    kin_of: Vec<usize>,
 }
 
 /// One change of a text: place and word.
@@ -43,16 +53,13 @@ enum Change {
 
 /// Distances of all beginnings and of all ends of two texts, and room to compute what follows from them.
 ///
-/// Rows are as long as the other text and two more; the last entry of each is [`NEVER`], so that an entry of one table and the next of the
-/// other can be added throughout.
+/// Rows are as long as the other text and two more; the last entry of each, and those outside the [`Band`], are [`NEVER`].
 #[derive(Default)]
 struct Tables {
     front: Vec<i32>,
     back: Vec<i32>,
-    /// Sums of both: through a place, through a word in the place, past a word of the text, through a word instead of it.
-    inserted: Vec<i32>,
-    deleted: Vec<i32>,
-    replaced: Vec<i32>,
+    /// Sums of both at the place at hand.
+    sums: Vec<i32>,
     /// What each word saves in the answer and place at hand, and the words that save something.
     row: Vec<i32>,
     touched: Vec<usize>,
@@ -102,7 +109,7 @@ impl Median {
             .iter()
             .map(|&word| (spelled(word).chars().next(), spelled(word).chars().last()))
             .collect();
-        let mut kin: Vec<Vec<(usize, i32)>> = vec![Vec::new(); count];
+        let mut kin: Vec<(usize, usize, i32)> = Vec::new();
         let mut cost = vec![STEP; count * count];
         for i in 0..count {
             cost[i * count + i] = 0;
@@ -113,22 +120,25 @@ impl Median {
                 let price = replacing(spelled(words[i]), spelled(words[j]));
                 if price < WORD {
                     let price = price as i32;
-                    kin[i].push((j, price));
-                    kin[j].push((i, price));
+                    kin.extend([(i, j, price), (j, i, price)]);
                     cost[i * count + j] = price;
                     cost[j * count + i] = price;
                 }
             }
         }
+        kin.sort_unstable();
+        let kin_of = (0..=count)
+            .map(|word| kin.partition_point(|entry| entry.0 < word))
+            .collect();
         let number = |word: &u32| words.binary_search(word).unwrap_or(0);
-        let mut different: Vec<(Vec<usize>, u64)> = Vec::with_capacity(texts.len());
+        let mut different: Vec<(Vec<usize>, u64, usize)> = Vec::with_capacity(texts.len());
         let mut first: Vec<usize> = Vec::with_capacity(texts.len());
         for (place, (text, &weight)) in texts.iter().zip(weights).enumerate() {
             match first.iter().position(|&other| texts[other] == *text) {
                 Some(known) => different[known].1 += weight,
                 None => {
                     first.push(place);
-                    different.push((text.iter().map(number).collect(), weight));
+                    different.push((text.iter().map(number).collect(), weight, place));
                 }
             }
         }
@@ -136,19 +146,25 @@ impl Median {
             texts: different,
             cost,
             kin,
+            kin_of,
             words,
         })
     }
 
-    /// Walks from `start` (words of the answers) to a text that no single change brings closer to the weighted answers.
-    pub fn walk(&self, start: &[u32]) -> Vec<u32> {
+    /// Walks from `start` (words of the answers), whose distances from the answers are given in words, to a text that no single change
+    /// brings closer to the weighted answers.
+    pub fn walk(&self, start: &[u32], distances: &[u32]) -> Vec<u32> {
         let mut text: Vec<usize> = start
             .iter()
             .filter_map(|word| self.words.binary_search(word).ok())
             .collect();
         let mut tables = Tables::default();
+        // Kin only bring texts closer.
+        let mut bounds: Vec<i32> = (self.texts.iter())
+            .map(|entry| distances[entry.2] as i32 * STEP)
+            .collect();
         for _ in 0..STEPS_MAX {
-            match self.best_change(&text, &mut tables) {
+            match self.best_change(&text, &mut bounds, &mut tables) {
                 Some(Change::Delete(place)) => {
                     text.remove(place);
                 }
@@ -160,8 +176,14 @@ impl Median {
         text.into_iter().map(|word| self.words[word]).collect()
     }
 
-    /// The change that lowers the weighted distance most; ties by deletion, replacement, insertion, then place, then word.
-    fn best_change(&self, text: &[usize], tables: &mut Tables) -> Option<Change> {
+    /// The change that lowers the weighted distance most; ties by deletion, replacement, insertion, then place, then word. `bounds` are
+    /// distances that those from the answers do not exceed; they become such distances of what any change leads to.
+    fn best_change(
+        &self,
+        text: &[usize],
+        bounds: &mut [i32],
+        tables: &mut Tables,
+    ) -> Option<Change> {
         let (m, count) = (text.len(), self.words.len());
         let mut now = 0;
         let mut deleted = vec![0u64; m];
@@ -170,25 +192,36 @@ impl Median {
         let mut replaced = Savings::new(m, count);
         tables.row.clear();
         tables.row.resize(count, 0);
-        for (other, weight) in &self.texts {
-            let width = other.len() + 2;
-            self.fill(text, other, tables);
-            let whole = tables.back[0];
+        for ((other, weight, _), bound) in self.texts.iter().zip(bounds) {
+            let (n, width) = (other.len(), other.len() + 2);
+            let band = self.fill(text, other, *bound, tables);
+            let Tables {
+                front,
+                back,
+                sums,
+                row,
+                touched,
+            } = &mut *tables;
+            let whole = back[0];
             now += weight * whole as u64;
-            let (row, touched) = (&mut tables.row, &mut tables.touched);
+            *bound = whole + STEP;
             for place in 0..=m {
-                let cells = place * width..(place + 1) * width - 1;
-                let through = &tables.inserted[cells.clone()];
+                let columns = band.row(place);
+                let (from, to) = (columns.start, columns.end.min(n));
+                let front = &front[place * width..][columns];
+                // Sums with the entries behind lie below the limits named above.
+                let least = add(front, &back[place * width + from + 1..][..to - from], sums);
                 // Every cheapest alignment passes through the place, so leaving the new word alone costs a word more than the whole.
-                let base = STEP + whole.min(least(through));
-                let at = (place, *weight, base);
-                self.save(&mut inserted, at, other, through, (row, touched));
+                let at = (place, *weight, STEP + whole.min(least));
+                self.save(&mut inserted, at, &other[from..], sums, (row, touched));
                 if let Some(deleted) = deleted.get_mut(place) {
-                    let gap = least(&tables.deleted[cells.clone()]);
+                    let below = &back[(place + 1) * width + from..];
+                    let gap = (front.iter().zip(below))
+                        .fold(NEVER, |least, (x, y)| least.min(x.wrapping_add(*y)));
                     *deleted += weight * gap as u64;
-                    let through = &tables.replaced[cells];
-                    let at = (place, *weight, STEP + gap.min(least(through)));
-                    self.save(&mut replaced, at, other, through, (row, touched));
+                    let least = add(front, &below[1..][..to - from], sums);
+                    let at = (place, *weight, STEP + gap.min(least));
+                    self.save(&mut replaced, at, &other[from..], sums, (row, touched));
                 }
             }
         }
@@ -226,11 +259,9 @@ impl Median {
             if room <= 0 {
                 continue;
             }
-            let kin = self.kin[word].iter();
-            for (kin, saving) in kin
-                .map(|&(kin, cost)| (kin, room - cost))
-                .chain([(word, room)])
-            {
+            let kin = &self.kin[self.kin_of[word]..self.kin_of[word + 1]];
+            for &(_, kin, cost) in [(word, word, 0)].iter().chain(kin) {
+                let saving = room.wrapping_sub(cost);
                 if saving > row[kin] {
                     if row[kin] == 0 {
                         touched.push(kin);
@@ -246,29 +277,37 @@ impl Median {
         }
     }
 
-    /// Distances of all beginnings, and of all ends, of two texts, and their sums.
-    fn fill(&self, text: &[usize], other: &[usize], tables: &mut Tables) {
+    /// Distances of all beginnings, and of all ends, of two texts whose distance is at most `bound`, in the cells that matter: those on
+    /// alignments that cost at most a word more, with one word of the text more, less or other.
+    fn fill(&self, text: &[usize], other: &[usize], bound: i32, tables: &mut Tables) -> Band {
         let (m, n, count) = (text.len(), other.len(), self.words.len());
         let width = n + 2;
-        let size = (m + 1) * width;
+        // One word alone for the cost, and one for the changed word, which shifts what follows.
+        let band = Band::new(m, n, (bound / STEP) as usize + 2);
         let Tables { front, back, .. } = tables;
         for table in [&mut *front, &mut *back] {
             table.clear();
-            table.resize(size, NEVER);
+            table.resize((m + 1) * width, NEVER);
         }
-        for (j, slot) in front[..=n].iter_mut().enumerate() {
-            *slot = j as i32 * STEP;
+        for (slot, j) in front[band.row(0)].iter_mut().zip(0..) {
+            *slot = j * STEP;
         }
-        for (j, slot) in back[m * width..=m * width + n].iter_mut().rev().enumerate() {
-            *slot = j as i32 * STEP;
+        for (slot, j) in back[m * width..][band.row(m)].iter_mut().rev().zip(0..) {
+            *slot = j * STEP;
         }
         // Entries stay far below the limits named above, whatever is added.
         for (i, &word) in text.iter().enumerate() {
             let costs = &self.cost[word * count..(word + 1) * count];
             let (upper, lower) = front[i * width..(i + 2) * width].split_at_mut(width);
-            let mut left = upper[0] + STEP;
-            lower[0] = left;
-            for ((slot, &seen), pair) in lower[1..].iter_mut().zip(other).zip(upper.windows(2)) {
+            let columns = band.row(i + 1);
+            let mut left = NEVER;
+            if columns.start == 0 {
+                left = upper[0] + STEP;
+                lower[0] = left;
+            }
+            let from = columns.start.max(1);
+            let seen = other[from - 1..].iter().zip(upper[from - 1..].windows(2));
+            for (slot, (&seen, pair)) in lower[from..columns.end].iter_mut().zip(seen) {
                 left = pair[0]
                     .wrapping_add(costs[seen])
                     .min(left.min(pair[1]).wrapping_add(STEP));
@@ -278,25 +317,24 @@ impl Median {
         for (i, &word) in text.iter().enumerate().rev() {
             let costs = &self.cost[word * count..(word + 1) * count];
             let (upper, lower) = back[i * width..(i + 2) * width].split_at_mut(width);
-            let mut right = lower[n] + STEP;
-            upper[n] = right;
-            let cells = upper[..n].iter_mut().zip(other);
-            for ((slot, &seen), pair) in cells.zip(lower[..=n].windows(2)).rev() {
+            let columns = band.row(i);
+            let mut right = NEVER;
+            if columns.end > n {
+                right = lower[n] + STEP;
+                upper[n] = right;
+            }
+            let columns = columns.start..columns.end.min(n);
+            let seen = &other[columns.clone()];
+            let pairs = lower[columns.start..columns.end + 1].windows(2);
+            let cells = upper[columns].iter_mut().zip(seen).zip(pairs);
+            for ((slot, &seen), pair) in cells.rev() {
                 right = pair[1]
                     .wrapping_add(costs[seen])
                     .min(right.min(pair[0]).wrapping_add(STEP));
                 *slot = right;
             }
         }
-        let past = |step: usize| back.get(step..).unwrap_or_default();
-        for (sums, past) in [
-            (&mut tables.inserted, past(1)),
-            (&mut tables.deleted, past(width)),
-            (&mut tables.replaced, past(width + 1)),
-        ] {
-            sums.clear();
-            sums.extend(front.iter().zip(past).map(|(x, y)| x.wrapping_add(*y)));
-        }
+        band
     }
 }
 
@@ -331,7 +369,9 @@ impl Savings {
     }
 }
 
-/// The least entry.
-fn least(entries: &[i32]) -> i32 {
-    entries.iter().copied().fold(NEVER, i32::min)
+/// Sums of two rows, as long as the shorter one; gives the least, or [`NEVER`].
+fn add(front: &[i32], back: &[i32], sums: &mut Vec<i32>) -> i32 {
+    sums.clear();
+    sums.extend(front.iter().zip(back).map(|(x, y)| x.wrapping_add(*y)));
+    sums.iter().copied().fold(NEVER, i32::min)
 }
