@@ -2,21 +2,36 @@
 //!
 //! `cargo run --release -p assay-protocol --example early_stopping -- DATA rte dog weather` with DATA a folder of sets, each with
 //! `labels.csv` (`task,worker,label`) and `truth.csv` (`task,label`). In random orders (twenty seeds, `SEEDS=n` for others) two votes are
-//! shown for every item, then one more for each item that the rule wants at the target, and everything is inferred again, until no item
-//! wants more. The next vote is either the next in the random order, or the one of the labeler with most skill so far: whom the network
-//! can prefer when it asks again. Only recorded votes can be asked for, so no labeler gives more than they gave.
+//! shown for every item, then more for each item that the rule wants them for at the target, and everything is inferred again, until no
+//! item wants more. Who is asked next:
+//!
+//! - anybody: one more vote, the next in the random order;
+//! - the skilled: one more vote, of the labeler with most proven skill so far;
+//! - the network: up to two more votes, drawn as the network draws them (`assay_protocol::task::draw`), so that nobody is preferred for
+//!   more than three even shares of the wave.
+//!
+//! Only recorded votes can be asked for, so no labeler gives more than they gave; an item can get as many votes as were recorded.
 //!
 //! Printed beside it: the share of the votes that equal redundancy for all items in the same random orders needs for the same accuracy
-//! (linear between whole redundancies, the first crossing of the mean curve), and what is saved against that.
+//! (linear between whole redundancies, the first crossing of the mean curve), and what is saved against that. After the sign are
+//! standard errors over the orders: of the mean accuracy, and by jackknife of what is saved.
 
 #![allow(
     clippy::disallowed_methods,
     reason = "a program that reads files beside the core, not the core"
 )]
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
-use assay_protocol::consensus::{ClassInput, ClassResult, Vote, infer_class, wants_more};
+use assay_protocol::{
+    consensus::{ClassInput, ClassResult, StoppingRule, Vote, infer_class},
+    id::{Account, Hash, TaskId},
+    task::{DrawInput, draw, proven_skill},
+};
 
 /// Orders of the votes that the figures are a mean of.
 const SEEDS: u64 = 20;
@@ -120,30 +135,88 @@ impl Set {
     }
 
     /// (votes used, right labels) of the stopping rule.
-    fn adaptive(&self, target: u32, whom: Whom) -> (usize, usize) {
+    fn adaptive(&self, target: u32, whom: Whom, seed: u64) -> (usize, usize) {
         let mut shown = self.first(FIRST);
         let rest = self.votes.iter().zip(&shown);
         let mut rest: Vec<Vec<Vote>> = rest.map(|(v, s)| v[s.len()..].to_vec()).collect();
-        loop {
+        for wave in 1u64.. {
             let (result, right) = self.infer(&shown);
-            let mut more = false;
-            for (item, (shown, rest)) in shown.iter_mut().zip(&mut rest).enumerate() {
+            let rule = StoppingRule::new(&result, target);
+            let wanted = (0u32..).zip(&shown).zip(&rest);
+            let wanted = wanted.filter(|((item, shown), rest)| {
                 let seen: Vec<(u32, u16)> = shown.iter().map(|v| (v.labeler, v.label)).collect();
-                if rest.is_empty() || !wants_more(&result, item as u32, &seen, target) {
-                    continue;
-                }
-                let skill = |at: &usize| result.labelers[rest[*at].labeler as usize].skill_ppm;
-                let next = match whom {
-                    Whom::Anybody => 0,
-                    Whom::Skilled => (0..rest.len()).max_by_key(skill).unwrap_or(0),
-                };
-                shown.push(rest.remove(next));
-                more = true;
-            }
-            if !more {
+                rule.wants_more(*item, &seen, rest.len() as u16)
+            });
+            let wanted: Vec<u32> = wanted.map(|((item, _), _)| item).collect();
+            if wanted.is_empty() {
                 return (shown.iter().map(Vec::len).sum(), right);
             }
+            let skills: Vec<i64> = result.labelers.iter().map(proven_skill).collect();
+            let asked: Vec<(u32, u32)> = match whom {
+                Whom::Anybody => {
+                    let next = wanted.iter();
+                    next.map(|&i| (i, rest[i as usize][0].labeler)).collect()
+                }
+                Whom::Skilled => {
+                    let skill = |vote: &&Vote| skills[vote.labeler as usize];
+                    let best = |i: u32| rest[i as usize].iter().max_by_key(skill);
+                    let next = wanted.iter();
+                    next.filter_map(|&i| Some((i, best(i)?.labeler))).collect()
+                }
+                Whom::Network => self.drawn(&wanted, &rest, &skills, seed << 16 | wave),
+            };
+            for (item, labeler) in asked {
+                let rest = &mut rest[item as usize];
+                if let Some(at) = rest.iter().position(|vote| vote.labeler == labeler) {
+                    shown[item as usize].push(rest.remove(at));
+                }
+            }
         }
+        unreachable!("each wave shows at least one more of finitely many votes")
+    }
+
+    /// (item, labeler) of up to two more votes per wanted item in the network's draw among those whose vote is recorded and not shown.
+    fn drawn(
+        &self,
+        wanted: &[u32],
+        rest: &[Vec<Vote>],
+        skills: &[i64],
+        wave: u64,
+    ) -> Vec<(u32, u32)> {
+        let account = |l: u32| {
+            let mut account = [0; 20];
+            account[..4].copy_from_slice(&l.to_be_bytes());
+            Account(account)
+        };
+        let people = 0..self.labelers;
+        let people: Vec<_> = people
+            .map(|l| (account(l), u32::MAX, account(l), true))
+            .collect();
+        let of_item = |item: u32| &rest[item as usize];
+        let mut before = BTreeSet::new();
+        for &item in wanted {
+            let open: BTreeSet<u32> = of_item(item).iter().map(|v| v.labeler).collect();
+            let closed = (0..self.labelers).filter(|l| !open.contains(l));
+            before.extend(closed.map(|l| (item, l)));
+        }
+        let wanted = wanted.iter().map(|&i| (i, of_item(i).len().min(2) as u16));
+        let wanted: Vec<(u32, u16)> = wanted.collect();
+        let mut beacon = [0; 32];
+        beacon[..8].copy_from_slice(&wave.to_be_bytes());
+        let assigned = draw(&DrawInput {
+            task: TaskId([0; 32]),
+            wave: 1,
+            beacon: Hash(beacon),
+            wanted: &wanted,
+            skills,
+            labelers: &people,
+            before: &before,
+            clusters: &[],
+        });
+        let pairs = assigned.into_iter();
+        pairs
+            .flat_map(|(labeler, items)| items.into_iter().map(move |item| (item, labeler)))
+            .collect()
     }
 
     /// (votes used, right labels) for each redundancy from one on.
@@ -164,6 +237,7 @@ impl Set {
 enum Whom {
     Anybody,
     Skilled,
+    Network,
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -174,7 +248,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let seeds = std::env::var("SEEDS").ok().and_then(|n| n.parse().ok());
     let seeds: u64 = seeds.unwrap_or(SEEDS);
     let mut runs = Vec::new();
-    for (whom, name) in [(Whom::Anybody, "anybody"), (Whom::Skilled, "the skilled")] {
+    for (whom, name) in [
+        (Whom::Anybody, "anybody"),
+        (Whom::Skilled, "the skilled"),
+        (Whom::Network, "the network"),
+    ] {
         runs.extend(TARGETS.map(|(target, wanted)| (whom, name, target, wanted)));
     }
     println!(
@@ -185,8 +263,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let mut set = load(&Path::new(&data).join(&name))?;
         let known = set.truth.iter().flatten().count().max(1);
         let total = set.total();
-        let mut uniform: Vec<(u64, u64)> = Vec::new();
-        let mut adaptive = vec![(0u64, 0u64); runs.len()];
+        let mut curves: Vec<Vec<(u64, u64)>> = Vec::new();
+        let mut adaptive: Vec<Vec<(u64, u64)>> = vec![Vec::new(); runs.len()];
         for seed in 1..=seeds {
             let mut rng = Rng(seed);
             for votes in &mut set.votes {
@@ -194,31 +272,81 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     votes.swap(i, rng.below(i + 1));
                 }
             }
-            let curve = set.uniform();
-            uniform.resize(curve.len(), (0, 0));
-            for (sum, point) in uniform.iter_mut().zip(curve) {
-                *sum = (sum.0 + point.0 as u64, sum.1 + point.1 as u64);
-            }
-            for (sum, run) in adaptive.iter_mut().zip(&runs) {
-                let (used, right) = set.adaptive(run.2, run.0);
-                *sum = (sum.0 + used as u64, sum.1 + right as u64);
+            let curve = set.uniform().into_iter();
+            curves.push(
+                curve
+                    .map(|(used, right)| (used as u64, right as u64))
+                    .collect(),
+            );
+            for (points, run) in adaptive.iter_mut().zip(&runs) {
+                let (used, right) = set.adaptive(run.2, run.0, seed);
+                points.push((used as u64, right as u64));
             }
         }
-        let all = uniform.last().copied().unwrap_or_default();
-        for ((used, right), (_, whom, _, target)) in adaptive.iter().copied().zip(&runs) {
-            let needed = needed(&uniform, right);
-            let percent = |part: u64, whole: u64| 100.0 * part as f64 / whole.max(1) as f64;
+        for (points, (_, whom, _, target)) in adaptive.iter().zip(&runs) {
+            let mean = Mean::of(&curves, points, None);
+            let without = |order| Mean::of(&curves, points, Some(order)).saved();
+            let votes = |part: f64| 100.0 * part / total as f64;
+            let labels = |part: f64| 100.0 * part / known as f64;
             println!(
-                "| {name} | {whom} | {target} | {:.1} % | {:.2} % | {:.2} % | {:.1} % | {:.1} % |",
-                percent(used, seeds * total as u64),
-                percent(right, seeds * known as u64),
-                percent(all.1, seeds * known as u64),
-                100.0 * needed / (seeds * total as u64) as f64,
-                100.0 * (1.0 - used as f64 / needed),
+                "| {name} | {whom} | {target} | {:.1} % | {:.2} ± {:.2} % | {:.2} % | {:.1} % | {:.1} ± {:.1} % |",
+                votes(mean.used),
+                labels(mean.right),
+                labels(jackknife(points.len(), |order| {
+                    Mean::of(&curves, points, Some(order)).right
+                })),
+                labels(mean.right_with_all),
+                votes(mean.needed),
+                mean.saved(),
+                jackknife(points.len(), without),
             );
         }
     }
     Ok(())
+}
+
+/// Means over the orders.
+struct Mean {
+    used: f64,
+    right: f64,
+    right_with_all: f64,
+    needed: f64,
+}
+
+impl Mean {
+    /// Of all orders but one.
+    fn of(curves: &[Vec<(u64, u64)>], points: &[(u64, u64)], but: Option<usize>) -> Self {
+        let mut uniform = vec![(0, 0); curves.first().map_or(0, Vec::len)];
+        let (mut used, mut right) = (0, 0);
+        let orders = curves.iter().zip(points).enumerate();
+        for (_, (curve, point)) in orders.filter(|(order, _)| Some(*order) != but) {
+            for (sum, point) in uniform.iter_mut().zip(curve) {
+                *sum = (sum.0 + point.0, sum.1 + point.1);
+            }
+            used += point.0;
+            right += point.1;
+        }
+        let orders = (points.len() - usize::from(but.is_some())).max(1) as f64;
+        Self {
+            used: used as f64 / orders,
+            right: right as f64 / orders,
+            right_with_all: uniform.last().map_or(0, |last| last.1) as f64 / orders,
+            needed: needed(&uniform, right) / orders,
+        }
+    }
+
+    /// Percent.
+    fn saved(&self) -> f64 {
+        100.0 * (1.0 - self.used / self.needed.max(1.0))
+    }
+}
+
+/// Standard error of what `without` tells without each of `orders` orders.
+fn jackknife(orders: usize, without: impl Fn(usize) -> f64) -> f64 {
+    let values: Vec<f64> = (0..orders).map(without).collect();
+    let mean = values.iter().sum::<f64>() / orders as f64;
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    (squares * (orders as f64 - 1.0).max(0.0) / orders as f64).sqrt()
 }
 
 /// Votes that equal redundancy needs for `right` labels; all of them when it never gets there.

@@ -4,8 +4,8 @@
 //! capacity left, have not answered the item, share no payee and no flagged cluster with one already taken. At most a third of an
 //! item's labels come from labelers without a record while others are to be had. Balanced, and checkable by everybody.
 //!
-//! An item that is asked for **again** is a doubtful one, and takes the labelers with most skill so far first: on recorded crowds that
-//! saves about a tenth of all labels. So that the load stays spread, nobody gets more than [`SHARES_MAX`] times the even share of the wave that
+//! An item that is asked for **again** is a doubtful one, and takes the labelers with most proven skill first ([`proven_skill`]): on
+//! recorded crowds that saves about a tenth of all labels. So that the load stays spread, nobody gets more than [`SHARES_MAX`] times the even share of the wave that
 //! way while others are to be had.
 
 use std::{
@@ -14,12 +14,25 @@ use std::{
 };
 
 use crate::{
+    consensus::LabelerResult,
     crypto::hash,
     id::{Account, Hash, TaskId},
 };
 
 /// Most labels of a wave that a labeler is preferred for, in even shares.
 const SHARES_MAX: u32 = 3;
+
+/// Votes at which half of a labeler's skill counts as proven, in votes.
+const PROOF_VOTES: i64 = 10;
+
+/// What a labeler is preferred by: the skill, drawn towards zero as long as few votes speak for it, so that luck with a handful of votes
+/// is not taken for skill. Parts per million.
+#[must_use]
+pub fn proven_skill(labeler: &LabelerResult) -> i64 {
+    // Skill is at most 10^6 either way, and votes are below 2^32, so the product is below 2^52.
+    let votes = i64::from(labeler.votes);
+    labeler.skill_ppm * votes / (votes + PROOF_VOTES)
+}
 
 /// What the draw depends on.
 #[derive(Clone, Debug)]
@@ -32,7 +45,7 @@ pub struct DrawInput<'a> {
     pub beacon: Hash,
     /// (item, labels wanted).
     pub wanted: &'a [(u32, u16)],
-    /// Skill so far per labeler index, parts per million; zero for those beyond the end.
+    /// [`proven_skill`] so far per labeler index, parts per million; zero for those beyond the end.
     pub skills: &'a [i64],
     /// Per labeler index: (account, capacity, payee, has a record).
     pub labelers: &'a [(Account, u32, Account, bool)],
@@ -247,6 +260,23 @@ mod tests {
             let fresh = run_with_skills(&wanted, &people, &BTreeSet::new(), &[], beacon, &skills);
             assert!(fresh.len() == 10 && fresh.values().all(|items| items.len() == 4));
         }
+    }
+
+    #[test]
+    fn a_skill_that_few_votes_speak_for_counts_less() {
+        let of = |votes, skill_ppm| {
+            proven_skill(&LabelerResult {
+                votes,
+                skill_ppm,
+                ..LabelerResult::default()
+            })
+        };
+        assert_eq!(of(0, 1_000_000), 0);
+        assert_eq!(of(10, 900_000), 450_000);
+        assert_eq!(of(10, -900_000), -450_000);
+        assert!(of(3, 1_000_000) < of(60, 600_000));
+        assert_eq!(of(u32::MAX, 1_000_000), 999_999);
+        assert!((0..100).all(|votes| of(votes, 500_000) < of(votes + 1, 500_000)));
     }
 
     #[test]

@@ -16,7 +16,7 @@ mod outcome;
 mod score;
 mod state;
 
-pub use draw::{DrawInput, draw};
+pub use draw::{DrawInput, draw, proven_skill};
 pub use outcome::{ItemOutcome, LabelerOutcome, Money, Reason, TaskOutcome};
 pub use score::{LabelerView, Settlement};
 pub(crate) use state::choose;

@@ -6,15 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    draw::{DrawInput, draw},
+    draw::{DrawInput, draw, proven_skill},
     outcome::{ItemOutcome, LabelerOutcome, Money, Reason, TaskOutcome},
     state::{Chosen, Enrolled, GoldState, Phase, TaskState, WaveLabeler, WaveState},
 };
 use crate::{
     amount::Amount,
     consensus::{
-        ClassInput, ClassResult, GoldPrior, LabelerResult, Pay, PayRule, PayTerms, infer_class,
-        majority, wants_more,
+        ClassInput, ClassResult, GoldPrior, LabelerResult, Pay, PayRule, PayTerms, StoppingRule,
+        infer_class, majority,
     },
     id::{Account, Hash},
     message::AssignmentRule,
@@ -53,7 +53,7 @@ pub struct Settlement {
 struct Wanted {
     /// (item, labels).
     labels: Vec<(u32, u16)>,
-    /// Skill of each labeler so far, parts per million; empty before anything is known.
+    /// Proven skill of each labeler so far, parts per million; empty before anything is known.
     skills: Vec<i64>,
 }
 
@@ -173,18 +173,20 @@ impl TaskState {
         for &(item, labeler, label) in &self.votes {
             votes.entry(item).or_default().push((labeler, label));
         }
+        let rule = result.as_ref().map(|r| StoppingRule::new(r, target));
         for item in 0..earlier {
             let seen = votes.get(&item).map_or(&[][..], Vec::as_slice);
-            let more = result
-                .as_ref()
-                .is_none_or(|result| wants_more(result, item, seen, target));
             let asked = self.asked.get(item as usize).copied().unwrap_or(0);
-            if more && !self.gold.contains_key(&item) && asked < k_max {
-                wanted.labels.push((item, (k_max - asked).min(2)));
+            let left = k_max.saturating_sub(asked);
+            let more = rule
+                .as_ref()
+                .is_none_or(|rule| rule.wants_more(item, seen, left));
+            if more && !self.gold.contains_key(&item) && left > 0 {
+                wanted.labels.push((item, left.min(2)));
             }
         }
         if let Some(result) = result {
-            wanted.skills = result.labelers.iter().map(|l| l.skill_ppm).collect();
+            wanted.skills = result.labelers.iter().map(proven_skill).collect();
         }
         wanted
     }

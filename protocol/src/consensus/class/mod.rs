@@ -59,7 +59,7 @@ pub use leaves::{
 pub use rescore::{ClassScoring, REFIT_PART};
 pub use signals::{Pace, Signals};
 pub use sprt::{Decision, GoldTest};
-pub use stop::wants_more;
+pub use stop::StoppingRule;
 pub use verdict::{ClassTable, item_from_table, item_with_late_votes};
 pub use votes::{
     ClassInput, GoldPrior, MAX_CELLS, MAX_CLASSES, MAX_ITEMS, MAX_LABELERS, MAX_VOTES, MIN_CLASSES,
@@ -127,6 +127,7 @@ pub(super) fn hash_method(hasher: &mut blake3::Hasher) {
             u64::from(fraud::FLAG_VOTES_MIN),
             stop::REPEAT.unsigned_abs(),
             stop::DISSENT.unsigned_abs(),
+            stop::REACH.unsigned_abs(),
             REFIT_PART,
         ],
     );

@@ -10,6 +10,6 @@ use super::algorithm_id;
 fn the_algorithm_id_changes_only_on_purpose() {
     assert_eq!(
         hex::encode(algorithm_id()),
-        "e26d4c547b0fde4eedd6d23620c7b1b805c82a7411f4549c449294cf59d6efe7"
+        "b396add0c7f900398db49186dcc3158d0017896fb1bdb52ae42bcbba560cec6d"
     );
 }

@@ -1,12 +1,19 @@
 //! The stopping rule: what it must never do, what each of its parts is for, and a whole adaptive run.
 
-use super::super::{ClassResult, Vote, infer_class, wants_more};
+use super::super::{ClassResult, StoppingRule, Vote, infer_class};
 use super::{Crowd, Habit, Plan, Rng};
 use crate::consensus::ClassInput;
 use crate::consensus::fixed::ONE;
 
 /// 0.80, 0.95 and 0.99.
 const TARGETS: [u32; 3] = [52_429, 62_259, 64_881];
+
+/// Votes left of which the tests that are about odds have no shortage.
+const MANY: u16 = 100;
+
+fn wants_more(result: &ClassResult, item: u32, votes: &[(u32, u16)], target: u32) -> bool {
+    StoppingRule::new(result, target).wants_more(item, votes, MANY)
+}
 
 fn crowd(seed: u64, classes: u16, habits: &[Habit], gold_percent: u64) -> Crowd {
     let plan = Plan {
@@ -141,6 +148,38 @@ fn a_vote_turned_to_dissent_keeps_items_open_and_closes_none() {
     assert!(kept_open > 0);
 }
 
+#[test]
+fn an_item_wants_nothing_once_the_votes_left_could_hardly_turn_it() {
+    let crowd = crowd(13, 3, &[Habit::Right(75); 12], 0);
+    let result = crowd.infer();
+    let rule = StoppingRule::new(&result, TARGETS[2]);
+    // Items by the least number of votes left with which they want more.
+    let mut wanted_from = std::collections::BTreeMap::new();
+    for item in 0..crowd.items {
+        let votes = votes_of(&crowd.votes, item);
+        assert!(!rule.wants_more(item, &votes, 0));
+        let wants: Vec<u16> = (1..=MANY)
+            .filter(|&left| rule.wants_more(item, &votes, left))
+            .collect();
+        // More votes left never end an item earlier.
+        assert!(wants.windows(2).all(|w| w[1] == w[0] + 1), "item {item}");
+        if let Some(&least) = wants.first() {
+            assert_eq!(wants.last(), Some(&MANY));
+            *wanted_from.entry(least).or_insert(0) += 1;
+        }
+    }
+    println!("{wanted_from:?}");
+    assert!(
+        wanted_from.contains_key(&1),
+        "an even item is worth a last vote"
+    );
+    assert!(wanted_from.keys().any(|&least| least > 2), "others are not");
+    // Without votes, or at a target of one, any vote left is wanted.
+    assert!(rule.wants_more(0, &[], 1) && !rule.wants_more(0, &[], 0));
+    let certain = StoppingRule::new(&result, ONE);
+    assert!((0..crowd.items).all(|i| certain.wants_more(i, &votes_of(&crowd.votes, i), 1)));
+}
+
 /// (votes bought, labels right) when the first two votes of each item are followed by one more wherever the rule asks.
 fn run(crowd: &Crowd, target: u32) -> (usize, usize) {
     let all: Vec<Vec<Vote>> = (0..crowd.items)
@@ -162,10 +201,12 @@ fn run(crowd: &Crowd, target: u32) -> (usize, usize) {
             ..crowd.input()
         })
         .unwrap();
+        let rule = StoppingRule::new(&result, target);
         let mut more = false;
         for (item, n) in asked.iter_mut().enumerate() {
             let seen = votes_of(&all[item][..*n], item as u32);
-            if *n < all[item].len() && wants_more(&result, item as u32, &seen, target) {
+            let left = (all[item].len() - *n) as u16;
+            if rule.wants_more(item as u32, &seen, left) {
                 *n += 1;
                 more = true;
             }
