@@ -16,6 +16,8 @@ pub const LOSS_LEAF: u8 = 0x02;
 pub const RECORD_LEAF: u8 = 0x03;
 /// Prefix of a reputation leaf: `0x04 || account (20) || domain (32) || alpha (8) || beta (8)`.
 pub const REPUTATION_LEAF: u8 = 0x04;
+/// Prefix of a score leaf: `0x08 || task (32) || score root (32)`.
+pub const SCORE_LEAF: u8 = 0x08;
 const INNER: u8 = 0x01;
 
 /// Hash of one leaf.

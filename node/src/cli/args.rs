@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use assay_protocol::id::Account;
+use assay_protocol::id::{Account, Hash};
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
 
 const TOP: &str = "\
@@ -69,6 +69,8 @@ Examples:
   assay score class labels.csv > result.csv
   assay score class labels.csv --truth truth.csv --out scored
   assay score class labels.csv --explain t0042
+  assay score class labels.csv --explain t0042 --json > why.json
+  assay score --check-explanation why.json
   assay score rating ratings.tsv --scale 1:5:1 --json
 ";
 const STATUS: &str = "\
@@ -493,11 +495,18 @@ the rows changes nothing. Standard output is CSV: task,label, or item,score for 
 ")]
 pub struct ScoreArgs {
     /// What the answers are, and how a label is written
-    #[arg(value_enum, value_name = "KIND")]
-    pub kind: crate::score::Kind,
+    #[arg(
+        value_enum,
+        value_name = "KIND",
+        required_unless_present = "check_explanation"
+    )]
+    pub kind: Option<crate::score::Kind>,
     /// The answers
-    #[arg(value_name = "LABELS.csv")]
-    pub labels: PathBuf,
+    #[arg(
+        value_name = "LABELS.csv",
+        required_unless_present = "check_explanation"
+    )]
+    pub labels: Option<PathBuf>,
     /// Known truth (columns task, label) to measure the result against; it does not influence the result. For pair and ranking also
     /// columns item, score and optionally group; repeat for both
     #[arg(long, value_name = "FILE", env = "ASSAY_SCORE_TRUTH")]
@@ -505,9 +514,29 @@ pub struct ScoreArgs {
     /// Known labels (columns task, label) that the result takes as certain
     #[arg(long, value_name = "FILE", env = "ASSAY_SCORE_GOLD")]
     pub gold: Option<PathBuf>,
-    /// Show why one task has its result, instead of all results
+    /// Show why one task has its result, instead of all results. For class, --json gives one object per answer, which anybody can
+    /// check from itself
     #[arg(long, value_name = "TASK", env = "ASSAY_SCORE_EXPLAIN")]
     pub explain: Option<String>,
+    /// Explain the answer of one worker to that task only (class)
+    #[arg(long, value_name = "WORKER", env = "ASSAY_SCORE_EXPLAIN_WORKER")]
+    pub explain_worker: Option<String>,
+    /// Check the explanations in a file that --explain TASK --json wrote: derive each again from itself, and name the field that is wrong
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "ASSAY_SCORE_CHECK_EXPLANATION",
+        conflicts_with_all = ["kind", "labels", "truth", "gold", "explain", "explain_worker", "out", "scale", "frame"]
+    )]
+    pub check_explanation: Option<PathBuf>,
+    /// The score that checked explanations must belong to, as it was published [default: that of the first one]
+    #[arg(
+        long,
+        value_name = "HASH",
+        env = "ASSAY_SCORE_ROOT",
+        requires = "check_explanation"
+    )]
+    pub score_root: Option<Hash>,
     /// Folder for labels with posteriors, workers with skills and flags, and groups of copies, each as CSV, JSON and Parquet
     #[arg(long, value_name = "FOLDER", env = "ASSAY_SCORE_OUT")]
     pub out: Option<PathBuf>,

@@ -2,6 +2,8 @@
 
 use std::{io, io::BufWriter, path::Path};
 
+use assay_protocol::id::Hash;
+
 use super::{
     args::ScoreArgs,
     failure::{Exit, Failure},
@@ -12,17 +14,25 @@ use crate::score::{self, Options, ScoreError, Summary};
 /// Bytes gathered before they are written to standard output.
 const OUTPUT_BYTES: usize = 64 << 10;
 
-/// Scores: the result goes to standard output as CSV, the summary to standard error; with `--json` the summary to standard output.
+/// Checks explanations, or scores: the result goes to standard output as CSV, the summary to standard error; with `--json` the summary to standard output.
 ///
 /// # Errors
 /// A file that cannot be read or written, or does not say what its kind asks for.
 pub fn run(args: &ScoreArgs, printer: Printer) -> Result<(), Failure> {
+    if let Some(file) = &args.check_explanation {
+        return check(file, args.score_root, printer);
+    }
+    let (Some(kind), Some(labels)) = (args.kind, &args.labels) else {
+        return Err(Failure::new(Exit::Usage, "KIND and LABELS.csv are missing")
+            .next("assay score --help shows how they are written"));
+    };
     let options = Options {
-        kind: args.kind,
-        labels: args.labels.clone(),
+        kind,
+        labels: labels.clone(),
         truth: args.truth.clone(),
         gold: args.gold.clone(),
         explain: args.explain.clone(),
+        explain_worker: args.explain_worker.clone(),
         out: args.out.clone(),
         scale: args.scale.clone(),
         frame: args.frame.clone(),
@@ -34,7 +44,34 @@ pub fn run(args: &ScoreArgs, printer: Printer) -> Result<(), Failure> {
     let mut out = BufWriter::with_capacity(OUTPUT_BYTES, io::stdout().lock());
     let summary = score::run(&options, Some(&mut out)).map_err(failure)?;
     drop(out);
-    say(&summary, &args.labels, printer);
+    say(&summary, labels, printer);
+    Ok(())
+}
+
+/// Says of each explanation whether it is right; if one is not, the command fails.
+fn check(file: &Path, score_root: Option<Hash>, printer: Printer) -> Result<(), Failure> {
+    let checked = score::check_explanations(file, score_root).map_err(failure)?;
+    if printer.json {
+        printer.data(&checked)?;
+    } else {
+        for one in &checked.explanations {
+            let of = match &one.worker {
+                Some(name) => format!("{} (labeler {})", text::harmless(name, false), one.labeler),
+                None => format!("labeler {}", one.labeler),
+            };
+            let said = match (&one.why, one.wrong) {
+                (Some(why), Some(wrong)) => format!("WRONG in {wrong}: {why}"),
+                _ => format!("right, under score root {}", one.score_root),
+            };
+            printer.line(&format!("item {}, {of}: {said}", one.item))?;
+        }
+    }
+    let wrong = checked.checked - checked.right;
+    if wrong > 0 {
+        let text = format!("{wrong} of {} explanations are wrong", checked.checked);
+        return Err(Failure::new(Exit::Data, text)
+            .next("do not rely on them; ask whoever gave you the file for its score and another explanation"));
+    }
     Ok(())
 }
 

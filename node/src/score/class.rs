@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 
 use assay_protocol::consensus::{
-    ClassInput, ClassResult, ConsensusError, Flag, LabelerResult, MAX_CLASSES, MIN_CLASSES,
-    Signals, Vote, infer_class_with, item_from_table,
+    ClassInput, ClassResult, ClassVotes, ConsensusError, Flag, LabelerResult, MAX_CLASSES,
+    MIN_CLASSES, Signals, Vote, infer_class_with,
 };
 
 use super::{
     Context, Outcome,
     error::ScoreError,
-    measure, share,
-    sheet::{Sheet, decimal, millionths},
+    explain::{self, Asked, TaskExplanation},
+    measure,
+    sheet::{Sheet, millionths},
     votes::{Row, Votes},
 };
 
@@ -20,13 +21,15 @@ const POSTERIOR_COLUMNS_MAX: usize = 32;
 /// Q16 one.
 const ONE: f64 = 65_536.0;
 
-/// What the engine said, and how much gold it was given.
+/// What the engine said, and how much it was given.
 pub(super) struct Judged {
     result: ClassResult,
+    explanation: Option<TaskExplanation>,
+    answers: u64,
     gold: usize,
 }
 
-/// Runs the engine; repeated answers are taken out of `votes`.
+/// Runs the engine, which takes the rows out of `votes`: they are most of what a file needs, and nobody asks for them again.
 pub(super) fn judge(votes: &mut Votes, context: &Context<'_>) -> Result<Judged, ScoreError> {
     let classes = votes.labels.len();
     if classes > usize::from(MAX_CLASSES) {
@@ -42,26 +45,57 @@ pub(super) fn judge(votes: &mut Votes, context: &Context<'_>) -> Result<Judged, 
             gold.insert(task, label as u16);
         }
     }
-    let mut result = infer(votes, &gold);
-    if let Err(ConsensusError::DuplicateVote { .. }) = result {
+    let asked = asked(votes, context)?;
+    let mut judged = infer(votes, &gold, asked);
+    if let Err(ConsensusError::DuplicateVote { .. }) = judged {
         // Rare enough that files without repetitions need not pay for the search.
         votes.drop_repeated();
-        result = infer(votes, &gold);
+        judged = infer(votes, &gold, asked);
     }
-    Ok(Judged {
-        result: result?,
-        gold: gold.len(),
-    })
+    Ok(judged?)
+}
+
+/// What is to be explained, if anything.
+fn asked(votes: &Votes, context: &Context<'_>) -> Result<Option<Asked>, ScoreError> {
+    let options = context.options;
+    let Some(task) = options
+        .explain
+        .as_ref()
+        .and_then(|task| votes.tasks.find(task))
+    else {
+        return Ok(None);
+    };
+    let worker = options.explain_worker.as_ref().map(|name| {
+        let answered = votes.workers.find(name).filter(|&worker| {
+            let mut rows = votes.rows.iter();
+            rows.any(|row| row.task == task && row.worker == worker)
+        });
+        answered.ok_or_else(|| {
+            let why = format!("the worker {name:?} gave no answer to the explained task");
+            ScoreError::whole(&options.labels, why)
+        })
+    });
+    Ok(Some(Asked {
+        task,
+        worker: worker.transpose()?,
+    }))
 }
 
 /// Puts the engine's result into tables and figures.
 pub(super) fn outcome<'a>(votes: &'a Votes, context: &Context<'_>, judged: Judged) -> Outcome<'a> {
-    let Judged { result, gold } = judged;
+    let Judged {
+        result,
+        explanation,
+        answers,
+        gold,
+    } = judged;
     let flagged = result.labelers.iter().filter(|l| l.flag != Flag::Clear);
     let mut outcome = Outcome {
         items: items(votes, &result, context.full),
         flagged: Some(flagged.count() as u64),
         labels: Some(votes.labels.len() as u64),
+        answers: Some(answers),
+        checkable: explanation,
         ..Outcome::default()
     };
     outcome.note_gold(gold, context.gold.len());
@@ -71,17 +105,16 @@ pub(super) fn outcome<'a>(votes: &'a Votes, context: &Context<'_>, judged: Judge
     if !context.truth.is_empty() {
         measure_against(votes, &result, context, &mut outcome);
     }
-    outcome.explanation = context.explain(
-        votes,
-        |task| about_task(votes, &result, task),
-        |task, row| about_vote(votes, &result, task, row),
-    );
     outcome.clusters = Some(result.clusters);
     outcome
 }
 
-/// One run over the rows, which come back.
-fn infer(votes: &mut Votes, gold: &BTreeMap<u32, u16>) -> Result<ClassResult, ConsensusError> {
+/// One run over the rows, which come back when some of them are repetitions.
+fn infer(
+    votes: &mut Votes,
+    gold: &BTreeMap<u32, u16>,
+    asked: Option<Asked>,
+) -> Result<Judged, ConsensusError> {
     // Rows and the engine's votes have one size, so the conversions reuse the memory.
     let rows = std::mem::take(&mut votes.rows);
     let list: Vec<Vote> = rows
@@ -100,20 +133,38 @@ fn infer(votes: &mut Votes, gold: &BTreeMap<u32, u16>) -> Result<ClassResult, Co
         gold,
         priors: &[],
     };
-    let signals = Signals {
-        seconds: &votes.seconds,
-        machines: &[],
+    let sorted = match ClassVotes::new(&input) {
+        Ok(sorted) => sorted,
+        Err(error) => {
+            let back = list.into_iter().map(|vote| Row {
+                task: vote.item,
+                worker: vote.labeler,
+                label: u32::from(vote.label),
+            });
+            votes.rows = back.collect();
+            return Err(error);
+        }
     };
-    let result = infer_class_with(&input, &signals);
-    votes.rows = list
-        .into_iter()
-        .map(|vote| Row {
-            task: vote.item,
-            worker: vote.labeler,
-            label: u32::from(vote.label),
-        })
-        .collect();
-    result
+    let explanation = asked.map(|asked| explain::explain(&input, votes, asked));
+    let explanation = explanation.transpose()?;
+    let answers = list.len() as u64;
+    let result = if votes.seconds.is_empty() {
+        drop(list);
+        sorted.infer()?
+    } else {
+        drop(sorted);
+        let signals = Signals {
+            seconds: &votes.seconds,
+            machines: &[],
+        };
+        infer_class_with(&input, &signals)?
+    };
+    Ok(Judged {
+        result,
+        explanation,
+        answers,
+        gold: gold.len(),
+    })
 }
 
 fn label_of<'a>(votes: &'a Votes, result: &ClassResult, task: u32) -> &'a str {
@@ -209,55 +260,4 @@ fn measure_against(
         ("macro_f1", measure::macro_f1(&pairs)),
         ("calibration_error", measure::calibration_error(&judged)),
     ]);
-}
-
-fn about_task(votes: &Votes, result: &ClassResult, task: u32) -> Vec<(String, String)> {
-    let item = &result.items[task as usize];
-    let mut lines = vec![
-        ("label".to_owned(), label_of(votes, result, task).to_owned()),
-        ("posterior".to_owned(), share(item.posterior)),
-    ];
-    let row = result.posteriors_of(task).unwrap_or_default();
-    let mut likely: Vec<(u32, &str)> = row.iter().copied().zip(votes.labels.iter()).collect();
-    likely.sort_by_key(|&(p, name)| (std::cmp::Reverse(p), name));
-    for (p, name) in likely {
-        lines.push((format!("p({name})"), share(p)));
-    }
-    lines
-}
-
-fn about_vote(
-    votes: &Votes,
-    result: &ClassResult,
-    task: u32,
-    row: Row,
-) -> (i64, String, Option<String>) {
-    let labeler = &result.labelers[row.worker as usize];
-    let digits = |ppm: i64| decimal(ppm / 1_000, 3);
-    let mut about = format!(
-        "95 % between {} and {}, {} answers",
-        digits(labeler.skill_low_ppm),
-        digits(labeler.skill_high_ppm),
-        labeler.votes
-    );
-    if labeler.flag != Flag::Clear {
-        about.push_str(&format!(", flagged {}", flag(labeler)));
-    }
-    let others: Vec<(u32, u16)> = votes
-        .rows_of(task)
-        .iter()
-        .filter(|other| other.worker != row.worker)
-        .map(|other| (other.worker, other.label as u16))
-        .collect();
-    let without = item_from_table(&result.table, &others).and_then(|row| {
-        let mut best = 0;
-        for class in 1..row.len() {
-            if row[class] > row[best] {
-                best = class;
-            }
-        }
-        (best < votes.labels.len())
-            .then(|| format!("{} {}", votes.labels.get(best as u32), share(row[best])))
-    });
-    (labeler.skill_ppm, about, without)
 }

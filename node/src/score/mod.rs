@@ -10,6 +10,7 @@
 //! | `read`, `names`, `votes` | files, without an allocation per row; names become numbers |
 //! | `class`, `text`, `pair`, `sets`, `value`, `shape`, `review` | one kind each: what a label looks like, the engine's input, tables |
 //! | `crowd` | the answers as numbers, for a replay |
+//! | `explain` | objects that explain a label and can be checked from themselves |
 //! | `sheet`, `folder` | tables, and the folder that they are written to |
 //! | `measure` | accuracy, F1, calibration, word errors, rank correlation |
 //!
@@ -21,6 +22,7 @@
 mod class;
 mod crowd;
 mod error;
+mod explain;
 mod folder;
 mod measure;
 mod names;
@@ -47,6 +49,10 @@ use serde::Serialize;
 
 pub use crowd::{CrowdData, read_crowd};
 pub use error::ScoreError;
+pub use explain::{
+    CheckedExplanation, CheckedFile, EXPLAINED_MAX, ExplainedAnswer, TaskExplanation,
+    check_explanations,
+};
 
 use names::Names;
 use sheet::{Sheet, decimal};
@@ -94,6 +100,8 @@ pub struct Options {
     pub gold: Option<PathBuf>,
     /// A task whose result is explained.
     pub explain: Option<String>,
+    /// A worker whose answer alone is explained.
+    pub explain_worker: Option<String>,
     /// Folder for the full tables.
     pub out: Option<PathBuf>,
     /// `MIN:MAX:STEP` of ratings and numbers.
@@ -142,7 +150,17 @@ pub struct Summary {
     pub files: Vec<PathBuf>,
     /// Why one task has its result.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub explanation: Option<Explanation>,
+    pub explanation: Option<Why>,
+}
+
+/// Why one task has its result.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Why {
+    /// Of kind class: objects that can be checked.
+    Checkable(TaskExplanation),
+    /// Of any other kind.
+    Told(Explanation),
 }
 
 /// Why one task has its result.
@@ -186,6 +204,10 @@ struct Outcome<'a> {
     measures: BTreeMap<&'static str, f64>,
     notes: Vec<String>,
     explanation: Option<Explanation>,
+    /// The same of a kind that explains itself by objects.
+    checkable: Option<TaskExplanation>,
+    /// Answers, where the rows are gone.
+    answers: Option<u64>,
 }
 
 /// What an engine's module needs besides the answers.
@@ -233,13 +255,17 @@ pub fn run(options: &Options, out: Option<&mut dyn Write>) -> Result<Summary, Sc
             format!("nobody answered the task {task:?}; give a name from the column task"),
         ));
     }
+    if options.explain_worker.is_some() && (kind != Kind::Class || options.explain.is_none()) {
+        let why = "a worker's answer is explained for the KIND class and a TASK only";
+        return Err(ScoreError::Option(why.to_owned()));
+    }
     let mut summary = Summary {
         kind: format!("{kind:?}").to_lowercase(),
         tasks: votes.tasks.len() as u64,
         workers: votes.workers.len() as u64,
         ..Summary::default()
     };
-    // Only this kind changes the answers while it scores them: it shares their memory.
+    // Only this kind takes the answers away while it scores them: it shares their memory.
     let judged = if kind == Kind::Class {
         Some(class::judge(&mut votes, &context)?)
     } else {
@@ -262,9 +288,10 @@ pub fn run(options: &Options, out: Option<&mut dyn Write>) -> Result<Summary, Sc
         summary.files = folder::write(folder, &outcome, &votes.workers)?;
     }
     if let Some(out) = out {
-        let written = match &outcome.explanation {
-            Some(explanation) => explanation.print(out),
-            None => outcome.items.csv(RESULT_COLUMNS, out),
+        let written = match (&outcome.checkable, &outcome.explanation) {
+            (Some(explanation), _) => explanation.print(out),
+            (None, Some(explanation)) => explanation.print(out),
+            (None, None) => outcome.items.csv(RESULT_COLUMNS, out),
         };
         let written = match written.and_then(|()| out.flush()) {
             // Whoever reads has seen enough, like `head`.
@@ -273,7 +300,7 @@ pub fn run(options: &Options, out: Option<&mut dyn Write>) -> Result<Summary, Sc
         };
         written.map_err(|error| ScoreError::io("write", Path::new("standard output"), error))?;
     }
-    summary.answers = votes.rows.len() as u64;
+    summary.answers = outcome.answers.unwrap_or(votes.rows.len() as u64);
     summary.repeated = votes.repeated;
     summary.blank = votes.blank;
     summary.notes = votes.notes.clone();
@@ -287,7 +314,8 @@ pub fn run(options: &Options, out: Option<&mut dyn Write>) -> Result<Summary, Sc
     summary.clusters = outcome.clusters.map(|list| list.len() as u64);
     summary.measured = outcome.measured;
     summary.measures = outcome.measures;
-    summary.explanation = outcome.explanation;
+    let told = outcome.explanation.map(Why::Told);
+    summary.explanation = outcome.checkable.map(Why::Checkable).or(told);
     if let (Some(folder), true) = (&options.out, !summary.files.is_empty()) {
         folder::write_summary(folder, &mut summary)?;
     }

@@ -6,6 +6,8 @@
 
 /// Most bytes of all names of one column together.
 pub const NAMES_BYTES_MAX: usize = u32::MAX as usize;
+/// Most names of one column: twice the rows of a file (a label and a proposed one each), but for what a slot cannot number.
+pub const NAMES_MAX: usize = (1 << NUMBER_BITS) - 2;
 
 /// Why a name is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,13 +19,32 @@ pub(super) enum NameError {
 /// Names up to this length stand in the table itself, in bytes: finding one costs a single access to memory.
 const SHORT: usize = 8;
 
-/// A place of the table.
+/// A place of the table: three words, so that large tables need less memory.
 #[derive(Clone, Copy, Debug, Default)]
 struct Slot {
-    /// The bytes of a short name, the hash of a longer one.
-    key: u64,
-    /// Upper half: length. Lower half: number plus one. Zero is free.
-    tag: u64,
+    /// The bytes of a short name, the hash of a longer one; low word first.
+    key: [u32; 2],
+    /// Upper bits: [`short_length`]. Lower [`NUMBER_BITS`]: number plus one. Zero is free.
+    tag: u32,
+}
+
+/// Bits of a name's number plus one in a slot.
+const NUMBER_BITS: u32 = 26;
+
+impl Slot {
+    fn key(self) -> u64 {
+        u64::from(self.key[1]) << 32 | u64::from(self.key[0])
+    }
+
+    fn length(self) -> u32 {
+        self.tag >> NUMBER_BITS
+    }
+}
+
+/// Length of a name as a slot keeps it: all from 63 bytes on are alike.
+#[inline]
+fn short_length(name: &[u8]) -> u32 {
+    name.len().min((1 << (u32::BITS - NUMBER_BITS)) - 1) as u32
 }
 
 /// Collects names while a file is read; numbers follow the order of appearance.
@@ -50,8 +71,8 @@ impl Collector {
             if slot.tag == 0 {
                 return self.add(name, key, place);
             }
-            if slot.key == key && slot.tag >> 32 == name.len() as u64 {
-                let number = (slot.tag as u32).wrapping_sub(1);
+            if slot.key() == key && slot.length() == short_length(name) {
+                let number = (slot.tag & ((1 << NUMBER_BITS) - 1)).wrapping_sub(1);
                 if name.len() <= SHORT || self.bytes(number) == name {
                     return Ok(number);
                 }
@@ -63,15 +84,15 @@ impl Collector {
     #[cold]
     fn add(&mut self, name: &[u8], key: u64, place: usize) -> Result<u32, NameError> {
         let name = std::str::from_utf8(name).map_err(|_| NameError::NotUtf8)?;
-        if self.text.len() + name.len() > NAMES_BYTES_MAX {
+        if self.text.len() + name.len() > NAMES_BYTES_MAX || self.ends.len() >= NAMES_MAX {
             return Err(NameError::TooMuch);
         }
         let number = self.ends.len() as u32;
         self.text.push_str(name);
         self.ends.push(self.text.len() as u32);
         self.slots[place] = Slot {
-            key,
-            tag: (name.len() as u64) << 32 | (u64::from(number) + 1),
+            key: [key as u32, (key >> 32) as u32],
+            tag: short_length(name.as_bytes()) << NUMBER_BITS | (number + 1),
         };
         Ok(number)
     }
@@ -149,7 +170,7 @@ impl Collector {
         let size = (self.slots.len() * 2).max(64);
         let old = std::mem::replace(&mut self.slots, vec![Slot::default(); size]);
         for slot in old.into_iter().filter(|slot| slot.tag != 0) {
-            let mut place = place_of(slot.key, (slot.tag >> 32) as usize) & (size - 1);
+            let mut place = place_of(slot.key(), slot.length()) & (size - 1);
             while self.slots[place].tag != 0 {
                 place = (place + 1) & (size - 1);
             }
@@ -183,12 +204,12 @@ fn key(name: &[u8]) -> (u64, usize) {
             .iter()
             .fold(tail, |state, word| fold(state ^ u64::from_le_bytes(*word))),
     };
-    (key, place_of(key, name.len()))
+    (key, place_of(key, short_length(name)))
 }
 
 #[inline]
-fn place_of(key: u64, length: usize) -> usize {
-    fold(key ^ (length as u64) << 57 ^ MULTIPLIER) as usize
+fn place_of(key: u64, length: u32) -> usize {
+    fold(key ^ u64::from(length) << 57 ^ MULTIPLIER) as usize
 }
 
 /// Sorted names.

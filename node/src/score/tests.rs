@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use assay_protocol::id::Hash;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -18,6 +19,7 @@ fn options(kind: Kind, labels: &Path) -> Options {
         truth: Vec::new(),
         gold: None,
         explain: None,
+        explain_worker: None,
         out: None,
         scale: None,
         frame: None,
@@ -334,18 +336,116 @@ fn an_explanation_names_votes_skills_and_what_would_change() {
     wanted.explain = Some("t7".to_owned());
     let mut out = Vec::new();
     let summary = run(&wanted, Some(&mut out)).unwrap();
-    let explanation = summary.explanation.unwrap();
+    let Some(Why::Checkable(explanation)) = &summary.explanation else {
+        panic!("{:?}", summary.explanation);
+    };
     let given = rows.iter().filter(|row| row.starts_with("t7,")).count();
     assert_eq!(explanation.votes.len(), given);
-    assert!(explanation.votes.iter().all(|vote| vote.without.is_some()));
-    assert!(
-        String::from_utf8(out)
-            .unwrap()
-            .starts_with("task t7\n  label: c1\n")
-    );
+    let out = String::from_utf8(out).unwrap();
+    assert!(out.starts_with("task t7\n  label: c1\n"), "{out}");
+    assert_eq!(out.matches("; without this answer: ").count(), given);
+    let root = explanation.votes[0].explanation.case.score.root();
+    assert!(out.ends_with(&format!("score root {root}\n")), "{out}");
+
+    wanted.explain_worker = Some(explanation.votes[1].worker.clone());
+    let one = run(&wanted, None).unwrap().explanation;
+    let Some(Why::Checkable(one)) = one else {
+        panic!("{one:?}");
+    };
+    assert_eq!(one.votes, explanation.votes[1..2]);
+    assert_eq!(one.answers, given as u64);
+    wanted.explain_worker = Some("nobody".to_owned());
+    let error = run(&wanted, None).unwrap_err().to_string();
+    assert!(error.contains("\"nobody\" gave no answer"), "{error}");
+    wanted.explain_worker = None;
     wanted.explain = Some("nowhere".to_owned());
     let error = run(&wanted, None).unwrap_err().to_string();
     assert!(error.contains("nobody answered the task \"nowhere\""));
+}
+
+#[test]
+fn an_explanation_of_a_file_is_checked_from_itself_and_every_changed_field_is_named() {
+    let mut state = 10;
+    let rows = crowd(&mut state, |task, right, other| {
+        format!("c{}", if right { task % 3 } else { other % 3 })
+    });
+    let (folder, path) = file(text("task,worker,label", &rows));
+    let mut wanted = options(Kind::Class, &path);
+    wanted.explain = Some("t7".to_owned());
+    let summary = serde_json::to_value(run(&wanted, None).unwrap()).unwrap();
+    let why = folder.path().join("why.json");
+    let check = |value: &serde_json::Value, root: Option<Hash>| {
+        fs::write(&why, value.to_string()).unwrap();
+        check_explanations(&why, root)
+    };
+    let whole = check(&summary, None).unwrap();
+    let count = summary["explanation"]["votes"].as_array().unwrap().len();
+    assert!(count > 3);
+    assert_eq!((whole.checked, whole.right), (count as u64, count as u64));
+    let workers = summary["explanation"]["votes"].as_array().unwrap();
+    for (checked, written) in whole.explanations.iter().zip(workers) {
+        assert_eq!(checked.worker.as_deref(), written["worker"].as_str());
+        assert_eq!((checked.label, checked.wrong), (Some(1), None));
+    }
+    let alone = &summary["explanation"]["votes"][0]["explanation"];
+    let same = check(alone, whole.explanations[0].score_root.parse().ok()).unwrap();
+    assert_eq!((same.checked, same.right), (1, 1));
+    let other = check(alone, Some(Hash([7; 32]))).unwrap();
+    assert_eq!(other.explanations[0].wrong, Some("the score root"));
+    assert_eq!(other.right, 0);
+
+    // The result, the answer, the weight and a proof, each changed alone.
+    for (pointer, value, field) in [
+        ("/case/claim/result/posterior", 1.into(), "the result"),
+        ("/case/votes/votes/0/1", 2.into(), "the list of votes"),
+        ("/answer", 9.into(), "answer"),
+        ("/weight", 9.into(), "weight"),
+        ("/labeler/result/skill_ppm", 9.into(), "labeler"),
+        ("/gold_right", true.into(), "gold_right"),
+        (
+            "/case/score/algorithm",
+            "00".repeat(32).into(),
+            "the algorithm",
+        ),
+    ] {
+        let mut changed = alone.clone();
+        let slot = changed.pointer_mut(pointer).unwrap();
+        let value: serde_json::Value = value;
+        assert_ne!(*slot, value, "{pointer}");
+        *slot = value;
+        let checked = check(&changed, None).unwrap();
+        assert_eq!(checked.explanations[0].wrong, Some(field), "{pointer}");
+        assert_eq!((checked.right, checked.checked), (0, 1), "{pointer}");
+    }
+    for (value, why) in [
+        (serde_json::json!({"kind": "class"}), "no explanation in it"),
+        (serde_json::json!({"case": 1}), "this is no explanation"),
+    ] {
+        let error = check(&value, None).unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+    }
+    fs::write(&why, "{").unwrap();
+    assert!(check_explanations(&why, None).is_err());
+}
+
+#[test]
+fn objects_of_two_scores_are_not_taken_for_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("labels.csv");
+    let mut both = Vec::new();
+    for last in ["x", "y"] {
+        let rows = format!("task,worker,label\nt,a,x\nt,b,x\nt,c,{last}\nu,a,y\nu,b,y\n");
+        fs::write(&path, rows).unwrap();
+        let mut wanted = options(Kind::Class, &path);
+        wanted.explain = Some("t".to_owned());
+        wanted.explain_worker = Some("a".to_owned());
+        both.push(serde_json::to_value(run(&wanted, None).unwrap()).unwrap());
+    }
+    let why = folder.path().join("why.json");
+    fs::write(&why, serde_json::to_vec(&both).unwrap()).unwrap();
+    let checked = check_explanations(&why, None).unwrap();
+    assert_eq!((checked.checked, checked.right), (2, 1));
+    assert_eq!(checked.explanations[1].wrong, Some("the score root"));
 }
 
 #[test]

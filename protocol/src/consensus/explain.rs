@@ -9,7 +9,9 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::class::{CaseError, ClassScoring, ItemCase, ItemClaim, LabelerClaim, check_item};
+use super::class::{
+    CaseError, ClassScoring, ItemCase, ItemClaim, LabelerClaim, case_without, check_item,
+};
 use super::error::ConsensusError;
 use super::fixed::ONE;
 use super::pay::{Pay, PayRule, pay};
@@ -102,6 +104,8 @@ pub struct Derived {
     pub score_root: Hash,
     /// Label, posterior and posteriors of the item.
     pub item: ItemClaim,
+    /// The same if this vote were missing and the table remained as it is.
+    pub without: ItemClaim,
     /// Weight of the vote, Q16.
     pub weight: u32,
     /// Whether the answer was right, where the item is gold.
@@ -123,6 +127,17 @@ pub enum Mismatch {
         /// The field.
         field: &'static str,
     },
+}
+
+impl Mismatch {
+    /// The part or field that is wrong.
+    #[must_use]
+    pub fn field(&self) -> &'static str {
+        match self {
+            Self::Field { field } => field,
+            Self::Case(error) => error.part(),
+        }
+    }
 }
 
 impl Explanation {
@@ -205,6 +220,7 @@ impl Explanation {
         };
         Ok(Derived {
             score_root,
+            without: case_without(&self.case, claim.labeler)?,
             item: checked.derived,
             weight,
             gold_right,

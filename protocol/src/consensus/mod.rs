@@ -62,10 +62,10 @@ mod tests;
 pub use binary::{BinaryRow, BinaryTable};
 pub use class::{
     CASE_VOTES_MAX, CaseError, Checked, ClassInput, ClassResult, ClassScoring, ClassTable,
-    Decision, FRAUD_FEATURES, Flag, GoldLabel, GoldPrior, GoldTest, ItemCase, ItemClaim,
-    ItemResult, ItemVotes, LabelerClaim, LabelerResult, MAX_CELLS, MAX_CLASSES, MAX_ITEMS,
-    MAX_LABELERS, MAX_VOTES, MIN_CLASSES, Pace, REFIT_PART, Signals, StoppingRule, TableColumn,
-    TableRow, TableWeights, Vote, VoterRow, check_item, fraud_features, infer_class,
+    ClassVotes, Decision, FRAUD_FEATURES, Flag, GoldLabel, GoldPrior, GoldTest, ItemCase,
+    ItemClaim, ItemResult, ItemVotes, LabelerClaim, LabelerResult, MAX_CELLS, MAX_CLASSES,
+    MAX_ITEMS, MAX_LABELERS, MAX_VOTES, MIN_CLASSES, Pace, REFIT_PART, Signals, StoppingRule,
+    TableColumn, TableRow, TableWeights, Vote, VoterRow, check_item, fraud_features, infer_class,
     infer_class_with, item_from_table, item_with_late_votes, majority,
 };
 pub use error::ConsensusError;

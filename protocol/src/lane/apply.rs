@@ -251,6 +251,7 @@ impl LaneState {
             });
         }
         let mut state = self.clone();
+        state.scores.clear();
         for block in news.iter().filter(|n| n.block.number <= body.block.number) {
             state.ingest(block, profile);
         }
@@ -463,6 +464,9 @@ impl Step<'_> {
         }
         let amount = Amount(task.deposit.0 + task.gold_bond.0);
         self.release(task.id, task.manifest.client, amount, settlement.credits);
+        if let Some(score) = &settlement.outcome.score {
+            self.state.scores.insert(task.id, score.root);
+        }
         self.outcomes.push(settlement.outcome);
     }
 
@@ -504,6 +508,7 @@ impl Step<'_> {
                 bond_shares: Amount::ZERO,
                 refund: amount,
             },
+            score: None,
         });
     }
 
@@ -535,7 +540,7 @@ impl Step<'_> {
         let Self {
             mut state,
             settled,
-            outcomes,
+            mut outcomes,
             changed,
             ..
         } = self;
@@ -568,6 +573,12 @@ impl Step<'_> {
             total_owed: state.total_owed,
             settled_hash: EpochHeader::hash_settled(&settled),
         };
+        for (task, proof) in state.score_proofs(&header) {
+            let mut own = outcomes.iter_mut().filter(|outcome| outcome.task == task);
+            if let Some(score) = own.next().and_then(|outcome| outcome.score.as_mut()) {
+                score.proof = Some(Box::new(proof));
+            }
+        }
         state.head = header.hash();
         Ok(Applied {
             state,

@@ -11,4 +11,4 @@ mod trees;
 
 pub use apply::{Applied, ApplyError, Ready};
 pub use state::{AccountState, Committee, EscrowState, Evidence, LaneState, role};
-pub use trees::{Claim, PayoutFile};
+pub use trees::{Claim, PayoutFile, ScoreProof};

@@ -115,6 +115,14 @@ pub struct LaneState {
     pub evidence: BTreeMap<(Account, Hash), Evidence>,
     /// Sum of `owed`: everything the lane's escrows released.
     pub total_owed: Amount,
+    /// Score roots of the tasks that the last epoch settled; the next epoch forgets them.
+    #[serde(with = "pairs", default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub scores: BTreeMap<TaskId, Hash>,
+}
+
+/// The state root over its two parts.
+pub(super) fn join_root(rest: &Hash, scores: &Hash) -> Hash {
+    hash("assay/2/lane-state", &[&rest.0, &scores.0])
 }
 
 impl LaneState {
@@ -139,13 +147,20 @@ impl LaneState {
             lost: BTreeMap::new(),
             evidence: BTreeMap::new(),
             total_owed: Amount::ZERO,
+            scores: BTreeMap::new(),
         }
     }
 
-    /// BLAKE3 over the canonical encoding, with the head left out: the header that names this root is itself the next head.
+    /// BLAKE3 over two hashes: that of the score roots, which so have short proofs, and that of everything else.
     pub fn root(&self) -> Hash {
+        join_root(&self.rest_hash(), &self.scores_tree().root())
+    }
+
+    /// BLAKE3 over the canonical encoding without the scores and the head: the header that names the root is itself the next head.
+    pub(super) fn rest_hash(&self) -> Hash {
         let mut bare = self.clone();
         bare.head = Hash::ZERO;
+        bare.scores.clear();
         hash("assay/1/lane-state", &[&codec::encode(&bare)])
     }
 

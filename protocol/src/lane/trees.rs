@@ -2,13 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::state::LaneState;
+use super::state::{LaneState, join_root};
 use crate::{
     amount::Amount,
     codec,
     crypto::hash,
-    id::{Account, Hash, RecordId},
-    merkle::{self, LOSS_LEAF, PAYOUT_LEAF, RECORD_LEAF, REPUTATION_LEAF, Tree},
+    id::{Account, Hash, RecordId, TaskId},
+    merkle::{self, LOSS_LEAF, PAYOUT_LEAF, RECORD_LEAF, REPUTATION_LEAF, SCORE_LEAF, Tree},
+    message::EpochHeader,
 };
 
 /// All payout leaves of an epoch: what anyone needs to prove any claim. Named by [`PayoutFile::hash`] in the header.
@@ -41,6 +42,41 @@ pub struct Claim {
     pub proof: Vec<Hash>,
     /// The root it leads to.
     pub root: Hash,
+}
+
+/// Shows that an epoch settled a task by a score: the header leads to the score root. Whether the header is the anchored one is for the
+/// caller to ask the chain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScoreProof {
+    /// Header of the epoch.
+    pub header: EpochHeader,
+    /// Hash of the lane's state without its scores.
+    pub rest: Hash,
+    /// Root over (task, score root) of all tasks that the epoch settled.
+    pub scores_root: Hash,
+    /// Place of the leaf.
+    pub index: u64,
+    /// Siblings from the bottom.
+    pub proof: Vec<Hash>,
+}
+
+impl ScoreProof {
+    /// Whether the header's epoch settled `task` by the score with this root.
+    #[must_use]
+    pub fn shows(&self, task: &TaskId, score_root: &Hash) -> bool {
+        join_root(&self.rest, &self.scores_root) == self.header.state_root
+            && merkle::verify(
+                &self.scores_root,
+                &score_leaf(task, score_root),
+                self.index,
+                &self.proof,
+            )
+    }
+}
+
+fn score_leaf(task: &TaskId, score_root: &Hash) -> Hash {
+    merkle::leaf(SCORE_LEAF, &[&task.0, &score_root.0])
 }
 
 impl PayoutFile {
@@ -93,6 +129,31 @@ impl Claim {
 }
 
 impl LaneState {
+    /// The tree over the scores of the tasks that the last epoch settled.
+    pub(super) fn scores_tree(&self) -> Tree {
+        let leaves = self.scores.iter();
+        Tree::new(leaves.map(|(task, root)| score_leaf(task, root)).collect())
+    }
+
+    /// The proofs of the scores of all tasks that the last epoch settled, in the order of [`LaneState::scores`]; `header` is that epoch's.
+    pub(super) fn score_proofs(&self, header: &EpochHeader) -> Vec<(TaskId, ScoreProof)> {
+        if self.scores.is_empty() {
+            return Vec::new();
+        }
+        let (tree, rest) = (self.scores_tree(), self.rest_hash());
+        let proof = |(index, task): (usize, &TaskId)| {
+            let proof = ScoreProof {
+                header: header.clone(),
+                rest,
+                scores_root: tree.root(),
+                index: index as u64,
+                proof: tree.proof(index)?,
+            };
+            Some((*task, proof))
+        };
+        self.scores.keys().enumerate().filter_map(proof).collect()
+    }
+
     /// The payout leaves after this epoch.
     pub fn payout_file(&self) -> PayoutFile {
         let leaves = self

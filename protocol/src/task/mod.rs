@@ -17,7 +17,9 @@ mod score;
 mod state;
 
 pub use draw::{DrawInput, draw, proven_skill};
-pub use outcome::{ItemOutcome, LabelerOutcome, Money, Reason, TaskOutcome};
+pub use outcome::{
+    ItemOutcome, LabelerOutcome, Money, Reason, RepeatError, TaskOutcome, TaskScore,
+};
 pub use score::{LabelerView, Settlement};
 pub(crate) use state::choose;
 pub use state::{

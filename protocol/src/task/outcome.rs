@@ -1,11 +1,15 @@
 //! What a finished task leaves behind: labels with posteriors, each labeler's result with its reason, all votes, and the money.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::state::{CancelReason, GoldState};
 use crate::{
     amount::Amount,
-    id::{Account, TaskId},
+    consensus::{ClassInput, ClassScoring, ConsensusError, GoldPrior, PayTerms, Vote},
+    id::{Account, Hash, TaskId},
+    lane::ScoreProof,
 };
 
 /// Result of one item.
@@ -107,6 +111,88 @@ impl Money {
     }
 }
 
+/// The score that a task was settled by, and what else than votes and gold it follows from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskScore {
+    /// Classes of the task.
+    pub classes: u16,
+    /// Reputation that the labelers brought, in thousandths of right and wrong gold answers, in account order.
+    pub priors: Vec<(u32, u32)>,
+    /// What pay follows from besides the score, in account order.
+    pub terms: Vec<PayTerms>,
+    /// Input root.
+    pub input: Hash,
+    /// Score root.
+    pub root: Hash,
+    /// Shows that the epoch settled by this root; absent until the epoch is computed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Box<ScoreProof>>,
+}
+
+/// Why a settled score cannot be repeated.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RepeatError {
+    /// Cancelled, or without a counted vote.
+    #[error("task {0} was settled without a score")]
+    Unscored(TaskId),
+    /// Nobody settled this: votes, gold or reputation are not those of the score.
+    #[error("the outcome's votes give score root {got}; it names {named}")]
+    OtherRoot {
+        /// Root that the votes give.
+        got: Hash,
+        /// Root that the outcome names.
+        named: Hash,
+    },
+    /// The outcome holds something that cannot be scored.
+    #[error(transparent)]
+    Input(#[from] ConsensusError),
+}
+
+impl TaskOutcome {
+    /// Scores the task again, for the case of any item ([`ClassScoring::case`]) and the explanation of any vote
+    /// ([`Explanation::of`](crate::consensus::Explanation::of)).
+    ///
+    /// # Errors
+    /// [`RepeatError`] for a task without a score, or when another score root comes out than the outcome names.
+    pub fn scoring(&self) -> Result<ClassScoring, RepeatError> {
+        let score = self
+            .score
+            .as_ref()
+            .ok_or(RepeatError::Unscored(self.task))?;
+        let vote = |&(item, labeler, label): &(u32, u32, u16)| Vote {
+            item,
+            labeler,
+            label,
+        };
+        let votes: Vec<Vote> = self.votes.iter().map(vote).collect();
+        let known = (0u32..)
+            .zip(&self.items)
+            .filter(|(_, item)| item.gold)
+            .filter_map(|(number, item)| Some((number, item.label?)));
+        let gold: BTreeMap<u32, u16> = known.collect();
+        let prior = |&(alpha_milli, beta_milli): &(u32, u32)| GoldPrior {
+            alpha_milli,
+            beta_milli,
+        };
+        let priors: Vec<GoldPrior> = score.priors.iter().map(prior).collect();
+        let scoring = ClassScoring::fit(&ClassInput {
+            items: self.items.len() as u32,
+            labelers: self.labelers.len() as u32,
+            classes: score.classes,
+            votes: &votes,
+            gold: &gold,
+            priors: &priors,
+        })?;
+        let (got, named) = (scoring.score_root(), score.root);
+        if got == named {
+            Ok(scoring)
+        } else {
+            Err(RepeatError::OtherRoot { got, named })
+        }
+    }
+}
+
 /// A finished task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskOutcome {
@@ -124,4 +210,7 @@ pub struct TaskOutcome {
     pub waves: Vec<GoldState>,
     /// Money.
     pub money: Money,
+    /// The score that it was settled by; none for a cancelled task or one without a counted vote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<TaskScore>,
 }

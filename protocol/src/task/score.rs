@@ -7,14 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     draw::{DrawInput, draw, proven_skill},
-    outcome::{ItemOutcome, LabelerOutcome, Money, Reason, TaskOutcome},
+    outcome::{ItemOutcome, LabelerOutcome, Money, Reason, TaskOutcome, TaskScore},
     state::{Chosen, Enrolled, GoldState, Phase, TaskState, WaveLabeler, WaveState},
 };
 use crate::{
     amount::Amount,
     consensus::{
-        ClassInput, ClassResult, GoldPrior, LabelerResult, Pay, PayRule, PayTerms, StoppingRule,
-        infer_class, majority,
+        ClassInput, ClassResult, ClassScoring, GoldPrior, LabelerResult, Pay, PayRule, PayTerms,
+        StoppingRule, infer_class, majority,
     },
     id::{Account, Hash},
     message::AssignmentRule,
@@ -200,6 +200,15 @@ impl TaskState {
         infer_class(&self.class_input(&votes, &self.gold, &priors)).ok()
     }
 
+    /// The result of [`TaskState::infer`] with the trees that the settlement rests on.
+    fn score(&self, priors: &[GoldPrior]) -> Option<ClassScoring> {
+        let votes = self.scoring_votes();
+        if votes.is_empty() {
+            return None;
+        }
+        ClassScoring::fit(&self.class_input(&votes, &self.gold, priors)).ok()
+    }
+
     fn priors(&self, views: &BTreeMap<Account, LabelerView>) -> Vec<GoldPrior> {
         self.labelers
             .iter()
@@ -301,9 +310,9 @@ impl TaskState {
     /// wave that shows an earlier one to be luck or a copy counts for all of them.
     fn pay_task(
         &self,
-        result: Option<&ClassResult>,
+        scored: &[LabelerResult],
         views: &BTreeMap<Account, LabelerView>,
-    ) -> Vec<Pay> {
+    ) -> Vec<(PayTerms, Pay)> {
         let pay_one = |(index, enrolled): (u32, &Enrolled)| {
             let (mut counted, mut withheld) = (0u32, 0u64);
             for labeler in self.waves.iter().filter_map(|w| w.labelers.get(&index)) {
@@ -324,11 +333,12 @@ impl TaskState {
                     .get(&enrolled.account)
                     .map_or(Amount::ZERO, |v| v.bond_left),
             };
-            let scored = result.and_then(|r| r.labelers.get(index as usize));
-            terms.reckon(&LabelerResult {
+            let scored = scored.get(index as usize);
+            let pay = terms.reckon(&LabelerResult {
                 votes: counted,
                 ..scored.copied().unwrap_or_default()
-            })
+            });
+            (terms, pay)
         };
         (0u32..).zip(&self.labelers).map(pay_one).collect()
     }
@@ -348,11 +358,13 @@ impl TaskState {
                 *sum = Amount(sum.0 + amount.0);
             }
         };
-        let result = self.infer(views);
-        let pays = self.pay_task(result.as_ref(), views);
+        let priors = self.priors(views);
+        let scoring = self.score(&priors);
+        let scored = scoring.as_ref().map_or(&[][..], ClassScoring::labelers);
+        let pays = self.pay_task(scored, views);
         let mut paid = Amount::ZERO;
         let mut losses = BTreeMap::new();
-        for (enrolled, pay) in self.labelers.iter().zip(&pays) {
+        for (enrolled, (_, pay)) in self.labelers.iter().zip(&pays) {
             credit(payee_of(&enrolled.account), Amount(pay.earned));
             paid = Amount(paid.0 + pay.earned);
             if pay.lost > 0 {
@@ -388,7 +400,7 @@ impl TaskState {
             bond_shares: bond_paid,
             refund,
         };
-        let (outcome, evidence) = self.outcome(result.as_ref(), &pays, money);
+        let (outcome, evidence) = self.outcome(scoring.as_ref(), &priors, &pays, money);
         Settlement {
             credits,
             losses,
@@ -424,8 +436,9 @@ impl TaskState {
 
     fn outcome(
         &self,
-        result: Option<&ClassResult>,
-        pays: &[Pay],
+        scoring: Option<&ClassScoring>,
+        priors: &[GoldPrior],
+        pays: &[(PayTerms, Pay)],
         money: Money,
     ) -> (TaskOutcome, BTreeMap<Account, (u32, u32)>) {
         let votes = self.scoring_votes();
@@ -433,7 +446,7 @@ impl TaskState {
         let plain = majority(&self.class_input(&votes, &no_gold, &[])).unwrap_or_default();
         let items = (0..self.manifest.items.count)
             .map(|item| {
-                let r = result.and_then(|r| r.items.get(item as usize));
+                let r = scoring.and_then(|s| s.items().get(item as usize));
                 ItemOutcome {
                     label: r.and_then(|r| r.label),
                     posterior_ppm: r
@@ -451,12 +464,12 @@ impl TaskState {
             .enumerate()
             .map(|(i, enrolled)| {
                 let index = i as u32;
-                let r = result.and_then(|r| r.labelers.get(i));
+                let r = scoring.and_then(|s| s.labelers().get(i));
                 let (seen, right) = r.map_or((0, 0), |r| (r.gold_seen, r.gold_right));
                 if seen > 0 {
                     evidence.insert(enrolled.account, (right, seen - right));
                 }
-                let paid = pays.get(i).copied().unwrap_or_default();
+                let paid = pays.get(i).map_or_else(Pay::default, |(_, pay)| *pay);
                 let cluster = r.and_then(|r| r.cluster);
                 let skill_ppm = r.map_or(0, |r| r.skill_ppm);
                 LabelerOutcome {
@@ -480,6 +493,17 @@ impl TaskState {
             votes: self.votes.clone(),
             waves: self.waves.iter().map(|w| w.gold).collect(),
             money,
+            score: scoring.map(|scoring| TaskScore {
+                classes: self.manifest.kind.classes(),
+                priors: priors
+                    .iter()
+                    .map(|p| (p.alpha_milli, p.beta_milli))
+                    .collect(),
+                terms: pays.iter().map(|(terms, _)| *terms).collect(),
+                input: scoring.input_root(),
+                root: scoring.score_root(),
+                proof: None,
+            }),
         };
         (outcome, evidence)
     }

@@ -2,10 +2,12 @@
 
 use assay_protocol::{
     codec,
+    consensus::{Explanation, check_item},
     core::Family,
+    id::{Hash, TaskId},
     lane::LaneState,
     message::{EpochBody, EpochHeader},
-    task::TaskOutcome,
+    task::{RepeatError, TaskOutcome},
     verify::{Authentic, Decoded},
 };
 
@@ -69,9 +71,10 @@ fn three_validators_fed_in_different_orders_produce_byte_identical_headers() {
 fn a_stranger_recomputes_every_header_from_the_records_in_any_order() {
     let Run {
         headers,
+        outcome,
         village: v,
-        ..
     } = run(3, honest);
+    let proof = outcome.score.unwrap().proof.unwrap();
     let disk = &v.people[4].disk;
     let network = v.profile.id();
     for turn in 0..4usize {
@@ -96,9 +99,66 @@ fn a_stranger_recomputes_every_header_from_the_records_in_any_order() {
             let records: Vec<&Authentic> = records.iter().collect();
             let applied = state.apply(&body, &records, &v.blocks, &v.profile).unwrap();
             assert_eq!(codec::encode(&applied.header), codec::encode(header));
+            let settles = *header == proof.header;
+            assert_eq!(applied.state.scores.len(), usize::from(settles));
+            assert_eq!(applied.state.root(), header.state_root);
             state = applied.state;
         }
     }
+}
+
+#[test]
+fn a_settled_score_leads_from_the_header_to_every_item_and_vote() {
+    let Run {
+        headers, outcome, ..
+    } = run(0, one_vote_changed);
+    let score = outcome.score.as_ref().unwrap();
+    let proof = score.proof.as_ref().unwrap();
+    assert!(headers.contains(&proof.header));
+    assert!(proof.shows(&outcome.task, &score.root));
+    assert!(!proof.shows(&outcome.task, &Hash([7; 32])));
+    assert!(!proof.shows(&TaskId([7; 32]), &score.root));
+    let mut other = proof.clone();
+    other.header.state_root = Hash([7; 32]);
+    assert!(!other.shows(&outcome.task, &score.root));
+    let mut other = proof.clone();
+    other.rest = Hash([7; 32]);
+    assert!(!other.shows(&outcome.task, &score.root));
+    let mut other = proof.clone();
+    other.index += 1;
+    assert!(!other.shows(&outcome.task, &score.root));
+
+    // What is on the disk of any node is enough.
+    let outcome: TaskOutcome = codec::decode(&codec::encode(&outcome), usize::MAX).unwrap();
+    let scoring = outcome.scoring().unwrap();
+    assert_eq!(scoring.input_root(), score.input);
+    for (item, settled) in (0..).zip(&outcome.items) {
+        let checked = check_item(&scoring.case(item).unwrap(), &score.root).unwrap();
+        assert_eq!(checked.wrong, None);
+        assert_eq!(checked.derived.result.label, settled.label);
+        assert_eq!(checked.derived.result.votes, settled.votes);
+    }
+    assert!(outcome.votes.len() > 50);
+    for &(item, labeler, label) in &outcome.votes {
+        let terms = score.terms[labeler as usize];
+        let explanation = Explanation::of(&scoring, item, labeler, Some(terms)).unwrap();
+        assert_eq!(explanation.answer, label);
+        let derived = explanation.rederive().unwrap();
+        assert_eq!(derived.score_root, score.root);
+        let settled = &outcome.labelers[labeler as usize];
+        let pay = derived.pay.unwrap();
+        assert_eq!((pay.earned, pay.lost), (settled.earned.0, settled.lost.0));
+        assert_eq!(explanation.labeler.result.skill_ppm, settled.skill_ppm);
+    }
+
+    let mut other = outcome.clone();
+    other.votes[0].2 = (other.votes[0].2 + 1) % 3;
+    assert!(matches!(
+        other.scoring(),
+        Err(RepeatError::OtherRoot { named, .. }) if named == score.root
+    ));
+    other.score = None;
+    assert!(matches!(other.scoring(), Err(RepeatError::Unscored(_))));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! One score on every platform: the digests over made-up crowds of every kind are the published ones, in debug and release builds, on
 //! every target that runs these tests. `vectors/score_digest.txt` is the output of `--example score_digest`.
 
-#[path = "../../examples/score_digest/crowds.rs"]
+#[path = "../../examples/score_digest/crowds/mod.rs"]
 mod crowds;
 #[path = "../../examples/score_digest/digest.rs"]
 mod digest;

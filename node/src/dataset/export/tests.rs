@@ -77,6 +77,7 @@ fn finished() -> (Built, TaskOutcome) {
             bond_shares: Amount::ZERO,
             refund: Amount::ZERO,
         },
+        score: None,
     };
     for (name, label, posterior_ppm, majority, gold, votes) in [
         ("a.png", 0, 999_987, Some(0), false, [0, 0, 0]),

@@ -113,6 +113,20 @@ pub enum CaseError {
     },
 }
 
+impl CaseError {
+    /// The part of the case that it is about.
+    #[must_use]
+    pub fn part(&self) -> &'static str {
+        match self {
+            Self::OtherRoot { .. } => "the score root",
+            Self::OtherAlgorithm { .. } => "the algorithm",
+            Self::NotShown { what } | Self::RowNotShown { what, .. } | Self::Malformed { what } => {
+                what
+            }
+        }
+    }
+}
+
 /// Outcome of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checked {
@@ -354,6 +368,18 @@ fn check_rows(case: &ItemCase) -> Result<(), CaseError> {
         }
     }
     Ok(())
+}
+
+/// The result without the vote of `labeler`, from a case that has been checked: nobody else's vote or row changes.
+pub(in crate::consensus) fn case_without(
+    case: &ItemCase,
+    labeler: u32,
+) -> Result<ItemClaim, CaseError> {
+    let mut case = case.clone();
+    case.rows.retain(|voter| voter.row.labeler != labeler);
+    case.votes.votes.retain(|vote| vote.0 != labeler);
+    case.votes.late.retain(|vote| vote.0 != labeler);
+    derive(&case)
 }
 
 /// The result that the votes and the table give.

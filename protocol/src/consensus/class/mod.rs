@@ -50,6 +50,7 @@ mod voting;
 #[cfg(test)]
 mod tests;
 
+pub(super) use dispute::case_without;
 pub use dispute::{CASE_VOTES_MAX, CaseError, Checked, ItemCase, VoterRow, check_item};
 pub use fraud::{FRAUD_FEATURES, fraud_features};
 pub use labelers::{Flag, LabelerResult};
@@ -70,7 +71,7 @@ use serde::{Deserialize, Serialize};
 
 use self::labelers::Known;
 use self::model::{EXPERTS, Expert, SHAPES};
-use self::votes::Index;
+use self::votes::{Index, Sorted};
 use self::voting::Voting;
 use super::error::ConsensusError;
 use super::fixed::ONE;
@@ -196,9 +197,54 @@ pub fn infer_class_with(
     input: &ClassInput<'_>,
     signals: &Signals<'_>,
 ) -> Result<ClassResult, ConsensusError> {
-    let mut index = Index::new(input)?;
+    let index = Index::new(input)?;
     signals.check(input)?;
-    let found = search(&index, &signals.machine_of(index.labelers));
+    let machine = signals.machine_of(index.labelers);
+    let paces = |items: &[ItemResult]| signals.paces(input, items);
+    Ok(infer_index(index, &machine, input.priors, paces))
+}
+
+/// Checked and sorted votes: what [`infer_class`] makes of its input first.
+///
+/// What for: whoever holds many votes of their own lets go of them before the rest is done, which takes most of the memory.
+#[derive(Debug)]
+pub struct ClassVotes {
+    sorted: Sorted,
+    priors: Vec<GoldPrior>,
+}
+
+impl ClassVotes {
+    /// Checks and sorts the votes.
+    ///
+    /// # Errors
+    /// As [`infer_class`], but for the limit of confusion cells.
+    pub fn new(input: &ClassInput<'_>) -> Result<Self, ConsensusError> {
+        Ok(Self {
+            sorted: Sorted::new(input)?,
+            priors: input.priors.to_vec(),
+        })
+    }
+
+    /// The result of [`infer_class`] for the same input.
+    ///
+    /// # Errors
+    /// [`ConsensusError::TooMany`] for too many confusion cells.
+    pub fn infer(self) -> Result<ClassResult, ConsensusError> {
+        let machine = vec![false; self.sorted.labelers];
+        let index = Index::of(self.sorted)?;
+        let nobody = |_: &[ItemResult]| Vec::new();
+        Ok(infer_index(index, &machine, &self.priors, nobody))
+    }
+}
+
+/// The result for an index; `paces` gives the pace of each labeler, or of none.
+fn infer_index(
+    mut index: Index,
+    machine: &[bool],
+    priors: &[GoldPrior],
+    paces: impl FnOnce(&[ItemResult]) -> Vec<Option<Pace>>,
+) -> ClassResult {
+    let found = search(&index, machine);
     index.forget_order();
     let Fit {
         voting,
@@ -211,19 +257,19 @@ pub fn infer_class_with(
     } = found.decide(&index);
     let items = items(&index, &posteriors);
     let known = Known {
-        priors: input.priors,
+        priors,
         copy_bits: &copy_bits,
-        paces: &signals.paces(input, &items),
+        paces: &paces(&items),
     };
     let labelers = labelers::judge(&index, &voting, &experts, &known);
-    Ok(ClassResult {
+    ClassResult {
         items,
         labelers,
         rounds,
         clusters,
         table: ClassTable::new(index, &voting, experts, correlation),
         posteriors,
-    })
+    }
 }
 
 /// Everything that is learnt from all votes together.

@@ -93,20 +93,28 @@ pub(super) struct Index {
     pub gold: Vec<Option<u16>>,
 }
 
-impl Index {
+/// The votes sorted by (item, labeler), one number each: the first half of an [`Index`], and all of it that needs the input.
+#[derive(Debug)]
+pub(super) struct Sorted {
+    items: usize,
+    pub labelers: usize,
+    classes: usize,
+    /// Labeler and label of each vote.
+    packed: Vec<u32>,
+    item_start: Vec<u32>,
+    gold: Vec<Option<u16>>,
+}
+
+impl Sorted {
     /// Checks the input and sorts it; all limits are enforced before anything is allocated for them.
     pub fn new(input: &ClassInput<'_>) -> Result<Self, ConsensusError> {
         check_sizes(input)?;
         check_ranges(input)?;
         let items = input.items as usize;
-        let labelers = input.labelers as usize;
-        let classes = usize::from(input.classes);
-
-        let count = input.votes.len();
         let item_start = offsets(input.votes.iter().map(|vote| vote.item), items);
         // Labeler and label in one number: a counting sort by item, then each item's few votes by labeler.
         let mut next = item_start.clone();
-        let mut packed = vec![0u32; count];
+        let mut packed = vec![0u32; input.votes.len()];
         for vote in input.votes {
             let slot = &mut next[vote.item as usize];
             packed[*slot as usize] = (vote.labeler << LABEL_BITS) | u32::from(vote.label);
@@ -124,6 +132,38 @@ impl Index {
                 return Err(duplicate(input.votes, item as u32, pair[0] >> LABEL_BITS));
             }
         }
+        let mut gold = vec![None; items];
+        for (&item, &label) in input.gold {
+            gold[item as usize] = Some(label);
+        }
+        Ok(Self {
+            items,
+            labelers: input.labelers as usize,
+            classes: usize::from(input.classes),
+            packed,
+            item_start,
+            gold,
+        })
+    }
+}
+
+impl Index {
+    /// Checks the input and sorts it; all limits are enforced before anything is allocated for them.
+    pub fn new(input: &ClassInput<'_>) -> Result<Self, ConsensusError> {
+        Self::of(Sorted::new(input)?)
+    }
+
+    /// The index of sorted votes.
+    pub fn of(sorted: Sorted) -> Result<Self, ConsensusError> {
+        let Sorted {
+            items,
+            labelers,
+            classes,
+            mut packed,
+            item_start,
+            gold,
+        } = sorted;
+        let count = packed.len();
         let vote_label = packed
             .iter()
             .map(|&vote| vote as u16 & LABEL_MASK)
@@ -139,11 +179,6 @@ impl Index {
             *slot += 1;
         }
         drop(next);
-
-        let mut gold = vec![None; items];
-        for (&item, &label) in input.gold {
-            gold[item as usize] = Some(label);
-        }
         let mut index = Self {
             items,
             labelers,

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::super::{
-    CASE_VOTES_MAX, CaseError, ClassInput, ClassScoring, ItemCase, ItemClaim, Vote, check_item,
+    CASE_VOTES_MAX, CaseError, ClassInput, ClassScoring, ItemCase, ItemClaim, ItemResult, Vote,
+    check_item, item_with_late_votes,
 };
 use super::rescore::Story;
 use super::{Crowd, Habit, Plan, Rng};
@@ -243,6 +244,39 @@ fn numbers_that_no_fit_gives_are_refused_before_they_are_added() {
     assert!(refused > 100);
 }
 
+/// The result of the explained item without the explained vote, from the whole table.
+fn without(scoring: &ClassScoring, explanation: &Explanation) -> ItemClaim {
+    let (votes, own) = (&explanation.case.votes, explanation.labeler.labeler);
+    let others = |list: &[(u32, u16)]| -> Vec<(u32, u16)> {
+        list.iter().copied().filter(|vote| vote.0 != own).collect()
+    };
+    let (within, late) = (others(&votes.votes), others(&votes.late));
+    let all = within.iter().chain(&late);
+    let mut posteriors = item_with_late_votes(scoring.table(), &within, &late).unwrap();
+    let mut label = None;
+    if let Some(gold) = votes.gold {
+        posteriors.fill(0);
+        posteriors[usize::from(gold.label)] = 65_536;
+        label = Some(gold.label);
+    } else if all.clone().count() > 0 {
+        let votes_for = |label: u16| all.clone().filter(|vote| vote.1 == label).count();
+        let labels = 0..posteriors.len() as u16;
+        label = labels.max_by_key(|&label| {
+            let posterior = posteriors[usize::from(label)];
+            (posterior, votes_for(label), u16::MAX - label)
+        });
+    }
+    ItemClaim {
+        item: votes.item,
+        result: ItemResult {
+            label,
+            posterior: label.map_or(0, |label| posteriors[usize::from(label)]),
+            votes: all.count() as u32,
+        },
+        posteriors,
+    }
+}
+
 #[test]
 fn every_vote_of_random_crowds_is_explained() {
     let mut rng = Rng(85);
@@ -258,6 +292,7 @@ fn every_vote_of_random_crowds_is_explained() {
                 derived.item.result,
                 scoring.items()[explanation.case.claim.item as usize]
             );
+            assert_eq!(derived.without, without(&scoring, &explanation));
             if let (Some(claim), Some(derived)) = (explanation.pay, derived.pay) {
                 // The rule again, from the outcome of the task.
                 let terms = claim.terms;

@@ -3,9 +3,10 @@ use std::collections::BTreeMap;
 use crate::consensus::ConsensusError;
 
 use super::super::{
-    ClassInput, GoldPrior, MAX_CLASSES, MAX_ITEMS, MAX_LABELERS, Vote, infer_class,
+    ClassInput, ClassVotes, GoldPrior, MAX_CLASSES, MAX_ITEMS, MAX_LABELERS, Vote, infer_class,
     item_from_table, majority,
 };
+use super::Rng;
 
 static NO_GOLD: BTreeMap<u32, u16> = BTreeMap::new();
 
@@ -32,6 +33,8 @@ fn input(items: u32, labelers: u32, classes: u16, votes: &[Vote]) -> ClassInput<
 
 fn refusal(input: ClassInput<'_>) -> ConsensusError {
     let error = infer_class(&input).unwrap_err();
+    let sorted = ClassVotes::new(&input).and_then(ClassVotes::infer);
+    assert_eq!(sorted.unwrap_err(), error);
     assert_eq!(majority(&input).unwrap_err(), error);
     error
 }
@@ -54,6 +57,36 @@ fn a_task_without_votes_has_no_labels() {
             .all(|labeler| labeler.votes == 0 && labeler.skill_ppm == 0)
     );
     assert!(infer_class(&input(0, 0, 2, &[])).unwrap().items.is_empty());
+}
+
+#[test]
+fn sorted_votes_give_the_result_of_the_whole_input() {
+    let mut rng = Rng(41);
+    for _ in 0..300 {
+        let (items, labelers, classes) = (1 + rng.below(12), 1 + rng.below(9), 2 + rng.below(4));
+        let mut list = Vec::new();
+        for item in 0..items as u32 {
+            for labeler in 0..labelers as u32 {
+                if rng.percent(70) {
+                    list.push((item, labeler, rng.below(classes) as u16));
+                }
+            }
+        }
+        let gold = BTreeMap::from([(rng.below(items) as u32, rng.below(classes) as u16)]);
+        let prior = |_| GoldPrior {
+            alpha_milli: rng.below(9_000) as u32,
+            beta_milli: rng.below(9_000) as u32,
+        };
+        let priors: Vec<GoldPrior> = (0..labelers).map(prior).collect();
+        let votes = votes(&list);
+        let input = ClassInput {
+            gold: &gold,
+            priors: &priors,
+            ..input(items as u32, labelers as u32, classes as u16, &votes)
+        };
+        let sorted = ClassVotes::new(&input).unwrap();
+        assert_eq!(sorted.infer().unwrap(), infer_class(&input).unwrap());
+    }
 }
 
 #[test]
