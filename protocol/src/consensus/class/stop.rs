@@ -40,7 +40,7 @@ pub(super) const REPEAT: i64 = 4 << FRACTION_BITS;
 /// Odds demanded beyond those of the target per dissenting vote and step, in Q16 bits.
 pub(super) const DISSENT: i64 = 1 << FRACTION_BITS;
 /// Log2 odds of a target at which all votes left are taken to be able to turn a label together; in proportion below. In bits.
-pub(super) const REACH: i64 = 8;
+pub(super) const REACH: i64 = 7;
 /// Bits of the fraction of a power of two from `exp2_q30`.
 const POWER_BITS: i64 = 30;
 
