@@ -16,6 +16,8 @@ pub const LOSS_LEAF: u8 = 0x02;
 pub const RECORD_LEAF: u8 = 0x03;
 /// Prefix of a reputation leaf: `0x04 || account (20) || domain (32) || alpha (8) || beta (8)`.
 pub const REPUTATION_LEAF: u8 = 0x04;
+/// Prefix of an audit leaf: `0x05 || payee (20) || total (16) || sum of the totals before it (16)`.
+pub const AUDIT_LEAF: u8 = 0x05;
 const INNER: u8 = 0x01;
 
 /// Hash of one leaf.
@@ -34,6 +36,11 @@ fn inner(left: &Hash, right: &Hash) -> Hash {
     bytes[1..33].copy_from_slice(&left.0);
     bytes[33..].copy_from_slice(&right.0);
     Hash(keccak256(bytes).0)
+}
+
+/// Levels above the leaves of a tree with `leaves` leaves; every proof has that many siblings.
+pub fn depth(leaves: u32) -> usize {
+    u64::from(leaves.max(1)).next_power_of_two().trailing_zeros() as usize
 }
 
 /// All levels of a tree, leaves first; about twice the leaves in memory.

@@ -43,7 +43,7 @@ use assay_protocol::{
     id::{Account, Hash, NetworkId, TaskId},
     lane::Claim,
     message::BlockNews,
-    network::NetworkProfile,
+    network::{Contracts, NetworkProfile},
 };
 use tokio::{
     runtime::Handle,
@@ -246,14 +246,12 @@ pub struct Balances {
     pub token: Amount,
 }
 
-/// The books of the distributor over all lanes at the newest block, in base units.
+/// The books of the distributors over all lanes at the newest block, in base units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Totals {
-    /// Sum of the newest payout roots' leaves.
-    pub owed: Amount,
-    /// All that escrows released.
+    /// All that escrows released, which is what the newest payout trees owe in all.
     pub released: Amount,
-    /// All that was paid out.
+    /// What the distributors do not hold any more of it; too little by whatever anybody gave them besides.
     pub claimed: Amount,
 }
 
@@ -300,15 +298,22 @@ impl std::fmt::Debug for Chain {
     }
 }
 
-/// What the distributor's three views say.
-async fn totals(endpoint: &Endpoint, distributor: Account) -> Result<Totals, ChainError> {
-    let owed = RewardDistributor::totalOwedCall {};
-    let released = RewardDistributor::totalReleasedCall {};
-    let claimed = RewardDistributor::totalClaimedCall {};
+/// What the distributors say that came in, and what they still hold.
+async fn totals(endpoint: &Endpoint, contracts: &Contracts) -> Result<Totals, ChainError> {
+    let (mut released, mut held) = (Amount::ZERO, Amount::ZERO);
+    for distributor in &contracts.distributors {
+        let call = RewardDistributor::totalReleasedCall {};
+        let all = units(endpoint.view(*distributor, call).await?);
+        let call = DevToken::balanceOfCall {
+            account: (*distributor).into(),
+        };
+        let left = units(endpoint.view(contracts.token, call).await?);
+        released = Amount(released.0.saturating_add(all.0));
+        held = Amount(held.0.saturating_add(left.0));
+    }
     Ok(Totals {
-        owed: units(endpoint.view(distributor, owed).await?),
-        released: units(endpoint.view(distributor, released).await?),
-        claimed: units(endpoint.view(distributor, claimed).await?),
+        released,
+        claimed: Amount(released.0.saturating_sub(held.0)),
     })
 }
 
@@ -577,25 +582,24 @@ impl Chain {
     /// [`ChainError::Rpc`].
     pub async fn paid(&self, lane: u32, payee: Account) -> Result<Amount, ChainError> {
         let call = RewardDistributor::paidCall {
-            lane,
             payee: payee.into(),
         };
         Ok(units(
             self.shared
                 .endpoints
                 .current()
-                .view(self.shared.profile.contracts.distributor, call)
+                .view(self.shared.profile.contracts.distributor(lane), call)
                 .await?,
         ))
     }
 
-    /// The distributor's books.
+    /// The distributors' books.
     ///
     /// # Errors
     /// [`ChainError::Rpc`].
     pub async fn totals(&self) -> Result<Totals, ChainError> {
-        let distributor = self.shared.profile.contracts.distributor;
-        totals(self.shared.endpoints.current(), distributor).await
+        let contracts = &self.shared.profile.contracts;
+        totals(self.shared.endpoints.current(), contracts).await
     }
 
     /// A task's money; none when this client never funded it.

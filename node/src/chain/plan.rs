@@ -5,13 +5,15 @@
 
 use alloy::{
     consensus::Header,
-    primitives::{B256, Bytes, U256, keccak256},
+    primitives::{Address, B256, Bytes, U256, keccak256},
     rlp::Encodable as _,
-    sol_types::{SolCall, SolError},
+    rpc::types::{Filter, Log},
+    sol_types::{SolCall, SolError, SolEvent},
 };
 use assay_protocol::{
     amount::Amount,
     id::{Account, Hash},
+    message::EpochHeader,
     network::NetworkProfile,
 };
 
@@ -19,6 +21,7 @@ use super::{
     bindings::{DevToken, EpochAnchor, PrevrandaoBeacon, Registry, RewardDistributor, TaskEscrow},
     endpoint::{At, Endpoint},
     error::RpcFault,
+    facts,
     intent::Intent,
     revert::{Advice, explain},
 };
@@ -254,11 +257,11 @@ impl Planner<'_> {
             .view(anchor, EpochAnchor::headCall { lane: header.lane })
             .await?;
         if head.epoch >= header.epoch {
-            let call = EpochAnchor::headerHashCall {
-                lane: header.lane,
-                epoch: header.epoch,
+            let posted = if head.epoch == header.epoch {
+                head.hash.into()
+            } else {
+                self.posted(header).await?
             };
-            let posted: Hash = self.endpoint.view(anchor, call).await?.into();
             return Ok(if posted == header.hash() {
                 Step::Done
             } else {
@@ -299,6 +302,8 @@ impl Planner<'_> {
                 recordsRoot: header.records_root.into(),
                 stateRoot: header.state_root.into(),
                 payoutRoot: header.payout_root.into(),
+                auditRoot: header.audit_root.into(),
+                payoutCount: header.payout_count,
                 lossRoot: header.loss_root.into(),
                 reputationRoot: header.reputation_root.into(),
                 payoutFile: header.payout_file.into(),
@@ -312,11 +317,9 @@ impl Planner<'_> {
                     client: s.client.into(),
                 })
                 .collect(),
-            signerIndexes: signatures
-                .iter()
-                .map(|(place, _)| *place)
-                .collect::<Vec<_>>()
-                .into(),
+            signers: signatures.iter().fold(U256::ZERO, |bits, (place, _)| {
+                bits | (U256::from(1) << usize::from(*place))
+            }),
             signatures: signatures
                 .iter()
                 .flat_map(|(_, s)| s.0)
@@ -326,21 +329,38 @@ impl Planner<'_> {
         Ok(send(anchor, &call, true, "post"))
     }
 
+    /// Hash of the header that was posted as this one's epoch, from the anchor's event; zero when the endpoint shows none.
+    async fn posted(&self, header: &EpochHeader) -> Result<Hash, RpcFault> {
+        let filter = Filter::new()
+            .address(Address::from(self.profile.contracts.anchor))
+            .event_signature(EpochAnchor::EpochPosted::SIGNATURE_HASH)
+            .topic1(B256::from(U256::from(header.lane)))
+            .topic2(B256::from(U256::from(header.epoch)))
+            .from_block(header.chain_block);
+        let logs: Vec<Log> = self.endpoint.ask("eth_getLogs", (filter,)).await?;
+        let posted = logs
+            .iter()
+            .filter_map(|log| EpochAnchor::EpochPosted::decode_log_data_validate(log.data()).ok());
+        Ok(posted
+            .last()
+            .map_or(Hash::ZERO, |e| facts::header(&e.header).hash()))
+    }
+
     async fn claim(&self, claim: &assay_protocol::lane::Claim) -> Result<Step, RpcFault> {
-        let distributor = self.profile.contracts.distributor;
+        let distributor = self.profile.contracts.distributor(claim.lane);
         let (lane, epoch, payee) = (claim.lane, claim.epoch, claim.payee.into());
         let paid = self
             .endpoint
-            .view(distributor, RewardDistributor::paidCall { lane, payee })
+            .view(distributor, RewardDistributor::paidCall { payee })
             .await?;
         if paid >= U256::from(claim.total.0) {
             return Ok(Step::Done);
         }
         let kept = self
             .endpoint
-            .view(distributor, RewardDistributor::rootsCall { lane, epoch })
+            .view(distributor, RewardDistributor::rootsCall { epoch })
             .await?;
-        if kept.root == B256::ZERO {
+        if kept.root.is_zero() {
             let head = self
                 .endpoint
                 .view(
@@ -357,11 +377,11 @@ impl Planner<'_> {
                 ))
             });
         }
-        if Hash::from(kept.root) != claim.root {
+        if kept.root != claim.root.0[..24] {
             return Ok(Step::Fail(format!(
-                "the claim proves root {}, the chain holds {} for epoch {epoch}",
+                "the claim proves root {}, the chain holds one that starts with {} for epoch {epoch}",
                 claim.root,
-                Hash::from(kept.root)
+                hex::encode(kept.root)
             )));
         }
         if !kept.claimable {
@@ -371,7 +391,6 @@ impl Planner<'_> {
             )));
         }
         let call = RewardDistributor::claimCall {
-            lane,
             epoch,
             payee,
             total: claim.total.0,

@@ -282,7 +282,7 @@ mod tests {
                     registry: address(8),
                     escrow: address(7),
                     anchor: address(6),
-                    distributor: address(5),
+                    distributors: vec![address(5)],
                     beacon: address(4),
                 },
                 params: Params::dev(),

@@ -562,6 +562,8 @@ impl Step<'_> {
             records_root: records_root(&body.records),
             state_root: state.root(),
             payout_root: payout.tree().root(),
+            audit_root: payout.audit_root(),
+            payout_count: payout.count(),
             loss_root: state.loss_root(),
             reputation_root: state.reputation_root(),
             payout_file: payout.hash(),

@@ -8,7 +8,7 @@ use crate::{
     codec,
     crypto::hash,
     id::{Account, Hash, RecordId},
-    merkle::{self, LOSS_LEAF, PAYOUT_LEAF, RECORD_LEAF, REPUTATION_LEAF, Tree},
+    merkle::{self, AUDIT_LEAF, LOSS_LEAF, PAYOUT_LEAF, RECORD_LEAF, REPUTATION_LEAF, Tree},
 };
 
 /// All payout leaves of an epoch: what anyone needs to prove any claim. Named by [`PayoutFile::hash`] in the header.
@@ -19,7 +19,7 @@ pub struct PayoutFile {
     pub lane: u32,
     /// Epoch.
     pub epoch: u64,
-    /// (payee, total ever owed), in payee order.
+    /// (payee, total ever owed), in payee order; nobody who is owed nothing.
     pub leaves: Vec<(Account, Amount)>,
 }
 
@@ -57,6 +57,28 @@ impl PayoutFile {
                 .map(|(payee, total)| Self::leaf(payee, *total))
                 .collect(),
         )
+    }
+
+    /// Root of the audit tree: every payout leaf again, with the sum of the totals before it.
+    pub fn audit_root(&self) -> Hash {
+        let mut before = 0u128;
+        let leaves = self.leaves.iter().map(|(payee, total)| {
+            let fields: [&[u8]; 3] = [
+                &payee.0,
+                &total.0.to_be_bytes(),
+                &before.to_be_bytes(),
+            ];
+            let leaf = merkle::leaf(AUDIT_LEAF, &fields);
+            before += total.0;
+            leaf
+        });
+        merkle::root(leaves.collect())
+    }
+
+    /// Number of leaves, as the header names it.
+    pub fn count(&self) -> u32 {
+        // Every leaf is owed at least one unit of a deposit that holds 112 bits; memory ends long before 2^32 leaves.
+        u32::try_from(self.leaves.len()).unwrap_or(u32::MAX)
     }
 
     /// BLAKE3 of the canonical encoding.
@@ -98,6 +120,7 @@ impl LaneState {
         let leaves = self
             .owed
             .iter()
+            .filter(|(_, total)| total.0 > 0)
             .map(|(payee, total)| (*payee, *total))
             .collect();
         PayoutFile {

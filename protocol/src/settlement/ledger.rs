@@ -7,6 +7,7 @@ use crate::{
     crypto::{hash, recover},
     id::{Account, EvmSignature, Hash, NodeKey, Signature, TaskId},
     lane::{Claim, role},
+    merkle,
     message::{BlockNews, BlockRef, ChainFact, EpochHeader, SettledTask},
     network::NetworkProfile,
 };
@@ -92,7 +93,8 @@ struct Lane {
     committee: Option<(u64, Vec<Account>, u16)>,
     epoch: u64,
     head: Hash,
-    roots: BTreeMap<u64, Hash>,
+    /// Payout root and number of leaves, by epoch.
+    roots: BTreeMap<u64, (Hash, u32)>,
     owed: Amount,
     released: Amount,
     drawn_at: u64,
@@ -451,6 +453,10 @@ impl Ledger {
                 released,
             });
         }
+        let empty = header.total_owed == Amount::ZERO;
+        if (header.payout_root == Hash::ZERO) != empty || (header.payout_count == 0) != empty {
+            return Err(LedgerError::Header("an empty tree owes nothing, and only it"));
+        }
         for s in settled {
             if let Some(escrow) = self.escrows.get_mut(&(s.task, s.client)) {
                 escrow.released = true;
@@ -465,7 +471,8 @@ impl Ledger {
             lane.owed = header.total_owed;
             lane.epoch = header.epoch;
             lane.head = hash;
-            lane.roots.insert(header.epoch, header.payout_root);
+            lane.roots
+                .insert(header.epoch, (header.payout_root, header.payout_count));
             while lane.roots.len() > ROOTS_KEPT {
                 lane.roots.pop_first();
             }
@@ -485,11 +492,14 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Proof`] or [`LedgerError::NothingDue`].
     pub fn claim(&mut self, claim: &Claim) -> Result<Amount, LedgerError> {
-        let root = self
+        let kept = self
             .lanes
             .get(&claim.lane)
             .and_then(|l| l.roots.get(&claim.epoch));
-        if root != Some(&claim.root) || !claim.is_valid() {
+        let fits = kept.is_some_and(|(root, count)| {
+            *root == claim.root && claim.proof.len() == merkle::depth(*count)
+        });
+        if !fits || !claim.is_valid() {
             return Err(LedgerError::Proof);
         }
         let paid = self.paid.entry((claim.lane, claim.payee)).or_default();
@@ -506,7 +516,14 @@ impl Ledger {
 
     /// Payout root of a kept epoch.
     pub fn root(&self, lane: u32, epoch: u64) -> Option<Hash> {
-        self.lanes.get(&lane)?.roots.get(&epoch).copied()
+        self.lanes.get(&lane)?.roots.get(&epoch).map(|kept| kept.0)
+    }
+
+    /// What was paid so far: (lane, payee, base units).
+    pub fn paid(&self) -> impl Iterator<Item = (u32, Account, Amount)> {
+        self.paid
+            .iter()
+            .map(|((lane, payee), paid)| (*lane, *payee, *paid))
     }
 
     /// All that was ever claimed.

@@ -37,6 +37,8 @@ fn vectors() -> BTreeMap<String, String> {
         records_root: Hash([8; 32]),
         state_root: Hash([9; 32]),
         payout_root: Hash([10; 32]),
+        audit_root: Hash([16; 32]),
+        payout_count: 17,
         loss_root: Hash([11; 32]),
         reputation_root: Hash([12; 32]),
         payout_file: Hash([13; 32]),

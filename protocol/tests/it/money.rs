@@ -171,6 +171,8 @@ fn the_ledger_refuses_forged_quorums_foreign_blocks_and_unbalanced_books() {
         records_root: Hash::ZERO,
         state_root: Hash::ZERO,
         payout_root: Hash::ZERO,
+        audit_root: Hash::ZERO,
+        payout_count: 0,
         loss_root: Hash::ZERO,
         reputation_root: Hash::ZERO,
         payout_file: Hash::ZERO,

@@ -90,7 +90,7 @@ pub fn profile() -> NetworkProfile {
             registry: a(0xa2),
             escrow: a(0xa3),
             anchor: a(0xa4),
-            distributor: a(0xa5),
+            distributors: vec![a(0xa5)],
             beacon: a(0xa6),
         },
         params: Params::dev(),

@@ -182,13 +182,14 @@ impl Sender {
         let Intent::Claim(claim) = intent else {
             return None;
         };
+        let distributor = self.shared.profile.contracts.distributor(claim.lane);
         let events = receipt
             .logs
             .iter()
-            .filter(|l| Account::from(l.address()) == self.shared.profile.contracts.distributor);
+            .filter(|l| Account::from(l.address()) == distributor);
         events
             .filter_map(|log| RewardDistributor::Claimed::decode_log_data_validate(log.data()).ok())
-            .find(|e| e.lane == claim.lane && Account::from(e.payee) == claim.payee)
+            .find(|e| Account::from(e.payee) == claim.payee)
             .map(|e| Amount(e.amount.saturating_to()))
     }
 

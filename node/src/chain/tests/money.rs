@@ -90,6 +90,8 @@ impl Committee {
             records_root: Hash([1; 32]),
             state_root: Hash([2; 32]),
             payout_root: file.tree().root(),
+            audit_root: file.audit_root(),
+            payout_count: file.count(),
             loss_root: Hash([3; 32]),
             reputation_root: Hash([4; 32]),
             payout_file: file.hash(),
@@ -208,7 +210,6 @@ async fn a_signed_epoch_is_posted_and_anyone_can_claim_for_the_payees() {
     assert_eq!(
         books,
         Totals {
-            owed: Amount(1_050),
             released: Amount(1_050),
             claimed: Amount::ZERO
         }
