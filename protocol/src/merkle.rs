@@ -77,12 +77,22 @@ impl Tree {
 
     /// Siblings from the bottom up for the leaf at `index`; `None` beyond the padded width.
     pub fn proof(&self, index: usize) -> Option<Vec<Hash>> {
-        if index >= self.levels[0].len() {
+        self.proof_above(index, 0)
+    }
+
+    /// Levels above the leaves.
+    pub fn height(&self) -> usize {
+        self.levels.len() - 1
+    }
+
+    /// Siblings upwards from the node at `position` of the level `height` above the leaves; `None` beyond the tree.
+    pub fn proof_above(&self, position: usize, height: usize) -> Option<Vec<Hash>> {
+        if position >= self.levels.get(height)?.len() {
             return None;
         }
         Some(
-            (0..self.levels.len() - 1)
-                .map(|level| self.levels[level][(index >> level) ^ 1])
+            (height..self.height())
+                .map(|level| self.levels[level][(position >> (level - height)) ^ 1])
                 .collect(),
         )
     }

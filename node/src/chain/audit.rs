@@ -13,7 +13,7 @@ use alloy::{
 use assay_protocol::{
     amount::Amount,
     id::{Account, EvmSignature, Hash, NodeKey, Signature, TaskId},
-    lane::Claim,
+    lane::{Claim, SubtreeClaim},
     message::{BlockRef, SettledTask},
     network::NetworkProfile,
     settlement::Ledger,
@@ -294,14 +294,13 @@ fn distributor(
     lane: u32,
     call: RewardDistributorCalls,
 ) -> Result<Verdict, String> {
-    let RewardDistributorCalls::claim(c) = call else {
-        return unknown("this call of the distributor");
+    let c = match call {
+        RewardDistributorCalls::claim(c) => c,
+        RewardDistributorCalls::claimSubtree(c) => return subtree(ledger, lane, &c),
+        _ => return unknown("this call of the distributor"),
     };
     let Some(root) = ledger.root(lane, c.epoch) else {
-        return Ok(Err(format!(
-            "no root of epoch {} in lane {lane}",
-            c.epoch
-        )));
+        return Ok(Err(no_root(lane, c.epoch)));
     };
     said(ledger.claim(&Claim {
         lane,
@@ -310,6 +309,47 @@ fn distributor(
         total: Amount(c.total),
         index: c.index.saturating_to(),
         proof: c.proof.into_iter().map(Hash::from).collect(),
+        root,
+    }))
+}
+
+fn no_root(lane: u32, epoch: u64) -> String {
+    format!("no root of epoch {epoch} in lane {lane}")
+}
+
+fn subtree(
+    ledger: &mut Ledger,
+    lane: u32,
+    c: &RewardDistributor::claimSubtreeCall,
+) -> Result<Verdict, String> {
+    let Some(root) = ledger.root(lane, c.epoch) else {
+        return Ok(Err(no_root(lane, c.epoch)));
+    };
+    let (places, rest) = c.leaves.as_chunks::<36>();
+    if !rest.is_empty() || !places.len().is_power_of_two() {
+        return Ok(Err("the leaves are no whole subtree".to_owned()));
+    }
+    let mut leaves: Vec<(Account, Amount)> = places
+        .iter()
+        .map(|place| {
+            let (payee, total) = place.split_at(Account::LEN);
+            let mut account = Account::default();
+            account.0.copy_from_slice(payee);
+            let units = total.iter().fold(0, |sum, b| sum << 8 | u128::from(*b));
+            (account, Amount(units))
+        })
+        .collect();
+    // Places without a payee; only behind the last leaf of an honest tree.
+    while leaves.last().is_some_and(|l| l.0 == Account::default()) {
+        leaves.pop();
+    }
+    said(ledger.claim_subtree(&SubtreeClaim {
+        lane,
+        epoch: c.epoch,
+        first: c.first.saturating_to(),
+        height: places.len().trailing_zeros() as u8,
+        leaves,
+        proof: c.proof.iter().map(|h| Hash::from(*h)).collect(),
         root,
     }))
 }

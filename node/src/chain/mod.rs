@@ -41,7 +41,7 @@ use assay_protocol::{
     core::ChainCall,
     crypto::{BINDING_DOMAIN, NodeKeypair, binding_message},
     id::{Account, Hash, NetworkId, TaskId},
-    lane::Claim,
+    lane::{Claim, SubtreeClaim},
     message::BlockNews,
     network::{Contracts, NetworkProfile},
 };
@@ -555,6 +555,34 @@ impl Chain {
                 payee,
                 paid: self.paid(claim.lane, payee).await?,
             }),
+        }
+    }
+
+    /// Pays all payees of a subtree what they have not claimed yet; anyone may. Returns when it is in a block (not final yet), and
+    /// nothing when nothing was due to any of them.
+    ///
+    /// # Errors
+    /// As [`Self::claim`]; [`ChainError::BadClaim`] names the first payee.
+    pub async fn claim_subtree(
+        &self,
+        claim: &SubtreeClaim,
+    ) -> Result<Option<ClaimResult>, ChainError> {
+        if !claim.is_valid() {
+            let payee = claim.leaves.first().map_or_else(Account::default, |l| l.0);
+            return Err(ChainError::BadClaim { payee });
+        }
+        self.account.ok_or(ChainError::NoKey)?;
+        let intent = Intent::ClaimSubtree(claim.clone());
+        match self.submit_and_wait(intent).await? {
+            Some((tx, gas_used, Some(amount))) => Ok(Some(ClaimResult {
+                amount,
+                tx,
+                gas_used,
+            })),
+            Some((tx, ..)) => Err(ChainError::Rpc(format!(
+                "transaction 0x{tx} is mined, but its receipt shows no payment"
+            ))),
+            None => Ok(None),
         }
     }
 

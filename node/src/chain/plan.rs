@@ -13,6 +13,7 @@ use alloy::{
 use assay_protocol::{
     amount::Amount,
     id::{Account, Hash},
+    lane::{Claim, SubtreeClaim},
     message::EpochHeader,
     network::NetworkProfile,
 };
@@ -71,6 +72,7 @@ impl Planner<'_> {
             Intent::Post { .. } => self.post(intent).await,
             Intent::Register { .. } => self.register(intent).await,
             Intent::Claim(claim) => self.claim(claim).await,
+            Intent::ClaimSubtree(claim) => self.claim_subtree(claim).await,
         }
     }
 
@@ -346,7 +348,7 @@ impl Planner<'_> {
             .map_or(Hash::ZERO, |e| facts::header(&e.header).hash()))
     }
 
-    async fn claim(&self, claim: &assay_protocol::lane::Claim) -> Result<Step, RpcFault> {
+    async fn claim(&self, claim: &Claim) -> Result<Step, RpcFault> {
         let distributor = self.profile.contracts.distributor(claim.lane);
         let (lane, epoch, payee) = (claim.lane, claim.epoch, claim.payee.into());
         let paid = self
@@ -356,6 +358,53 @@ impl Planner<'_> {
         if paid >= U256::from(claim.total.0) {
             return Ok(Step::Done);
         }
+        if let Some(step) = self.not_claimable(lane, epoch, &claim.root).await? {
+            return Ok(step);
+        }
+        let call = RewardDistributor::claimCall {
+            epoch,
+            payee,
+            total: claim.total.0,
+            index: U256::from(claim.index),
+            proof: claim.proof.iter().map(|h| B256::from(*h)).collect(),
+        };
+        Ok(send(distributor, &call, true, "claim"))
+    }
+
+    async fn claim_subtree(&self, claim: &SubtreeClaim) -> Result<Step, RpcFault> {
+        let distributor = self.profile.contracts.distributor(claim.lane);
+        let found = self.not_claimable(claim.lane, claim.epoch, &claim.root);
+        if let Some(step) = found.await? {
+            return Ok(step);
+        }
+        let call = RewardDistributor::claimSubtreeCall {
+            epoch: claim.epoch,
+            first: U256::from(claim.first),
+            leaves: claim.packed().into(),
+            proof: claim.proof.iter().map(|h| B256::from(*h)).collect(),
+        };
+        let due = self
+            .endpoint
+            .view_as(self.account, distributor, call.clone())
+            .await;
+        match due {
+            Ok(due) if due.is_zero() => Ok(Step::Done),
+            Ok(_) => Ok(send(distributor, &call, true, "claim a subtree")),
+            Err(fault) => match fault.revert() {
+                Some(data) => Ok(Step::Fail(explain(data).1)),
+                None => Err(fault),
+            },
+        }
+    }
+
+    /// What stands between a claim and its root; none when nothing does.
+    async fn not_claimable(
+        &self,
+        lane: u32,
+        epoch: u64,
+        root: &Hash,
+    ) -> Result<Option<Step>, RpcFault> {
+        let distributor = self.profile.contracts.distributor(lane);
         let kept = self
             .endpoint
             .view(distributor, RewardDistributor::rootsCall { epoch })
@@ -368,36 +417,28 @@ impl Planner<'_> {
                     EpochAnchor::headCall { lane },
                 )
                 .await?;
-            return Ok(if head.epoch < epoch {
+            return Ok(Some(if head.epoch < epoch {
                 Step::Wait(format!("epoch {epoch} is not posted yet"))
             } else {
                 Step::Fail(format!(
                     "the payout root of epoch {epoch} is not kept any more (the lane is at epoch {}); ask a node for a claim of a newer epoch, it covers this one",
                     head.epoch
                 ))
-            });
+            }));
         }
-        if kept.root != claim.root.0[..24] {
-            return Ok(Step::Fail(format!(
-                "the claim proves root {}, the chain holds one that starts with {} for epoch {epoch}",
-                claim.root,
-                hex::encode(kept.root)
-            )));
+        if kept.root != root.0[..24] {
+            return Ok(Some(Step::Fail(format!(
+                "the claim proves root {root}, the chain holds one that starts with {} for epoch {epoch}",
+                alloy::primitives::hex::encode(kept.root)
+            ))));
         }
         if !kept.claimable {
-            return Ok(Step::Wait(format!(
+            return Ok(Some(Step::Wait(format!(
                 "claims of epoch {epoch} start at Unix time {}",
                 kept.activatesAt
-            )));
+            ))));
         }
-        let call = RewardDistributor::claimCall {
-            epoch,
-            payee,
-            total: claim.total.0,
-            index: U256::from(claim.index),
-            proof: claim.proof.iter().map(|h| B256::from(*h)).collect(),
-        };
-        Ok(send(distributor, &call, true, "claim"))
+        Ok(None)
     }
 
     /// With more validators than seats: request, wait for the beacon, record its value, draw.

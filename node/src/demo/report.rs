@@ -41,7 +41,8 @@ pub struct Claims {
 /// Claims for every payee, sent by the first validator on everybody's behalf.
 pub async fn claim_everything(swarm: &Swarm) -> anyhow::Result<Claims> {
     let relayer = &swarm.validators[0].node;
-    let file = relayer.payout_file(0).await?;
+    let proofs = relayer.payout_file(0).await?.proofs();
+    let file = proofs.file();
     let chain = relayer.chain();
     let mut claims = Claims {
         paid: BTreeMap::new(),
@@ -54,7 +55,7 @@ pub async fn claim_everything(swarm: &Swarm) -> anyhow::Result<Claims> {
         books: Err(ChainError::Books("not compared yet".into())),
     };
     for (payee, _) in &file.leaves {
-        let claim = file.claim(payee).context("a leaf proves itself")?;
+        let claim = proofs.claim(payee).context("a leaf proves itself")?;
         let before = chain.balances(*payee).await?.token;
         let done = chain.claim(&claim).await?;
         let after = chain.balances(*payee).await?.token;
@@ -62,7 +63,7 @@ pub async fn claim_everything(swarm: &Swarm) -> anyhow::Result<Claims> {
         claims.gas += done.gas_used;
         claims.paid.insert(*payee, done.amount);
     }
-    if let Some(claim) = file.leaves.first().and_then(|l| file.claim(&l.0)) {
+    if let Some(claim) = file.leaves.first().and_then(|l| proofs.claim(&l.0)) {
         claims.second_refused = chain.claim(&claim).await.is_err();
     }
     let totals = chain.totals().await?;

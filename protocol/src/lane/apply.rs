@@ -561,7 +561,7 @@ impl Step<'_> {
             chain_block_hash: body.block.hash,
             records_root: records_root(&body.records),
             state_root: state.root(),
-            payout_root: payout.tree().root(),
+            payout_root: payout.root(),
             audit_root: payout.audit_root(),
             payout_count: payout.count(),
             loss_root: state.loss_root(),

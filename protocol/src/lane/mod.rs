@@ -7,8 +7,9 @@
 mod apply;
 mod ingest;
 mod state;
+mod payout;
 mod trees;
 
 pub use apply::{Applied, ApplyError, Ready};
 pub use state::{AccountState, Committee, EscrowState, Evidence, LaneState, role};
-pub use trees::{Claim, PayoutFile};
+pub use payout::{Claim, PayoutFile, PayoutProofs, SubtreeClaim};

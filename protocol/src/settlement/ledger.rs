@@ -6,7 +6,7 @@ use crate::{
     amount::Amount,
     crypto::{hash, recover},
     id::{Account, EvmSignature, Hash, NodeKey, Signature, TaskId},
-    lane::{Claim, role},
+    lane::{Claim, SubtreeClaim, role},
     merkle,
     message::{BlockNews, BlockRef, ChainFact, EpochHeader, SettledTask},
     network::NetworkProfile,
@@ -492,26 +492,46 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Proof`] or [`LedgerError::NothingDue`].
     pub fn claim(&mut self, claim: &Claim) -> Result<Amount, LedgerError> {
-        let kept = self
-            .lanes
-            .get(&claim.lane)
-            .and_then(|l| l.roots.get(&claim.epoch));
-        let fits = kept.is_some_and(|(root, count)| {
-            *root == claim.root && claim.proof.len() == merkle::depth(*count)
-        });
+        let fits = self.stands(claim.lane, claim.epoch, &claim.root, claim.proof.len());
         if !fits || !claim.is_valid() {
             return Err(LedgerError::Proof);
         }
-        let paid = self.paid.entry((claim.lane, claim.payee)).or_default();
-        let due = claim
-            .total
-            .checked_sub(*paid)
-            .filter(|d| d.0 > 0)
-            .ok_or(LedgerError::NothingDue)?;
-        *paid = claim.total;
-        self.claimed = Amount(self.claimed.0 + due.0);
-        self.mint(claim.payee, due);
+        let due = self.pay(claim.lane, claim.payee, claim.total);
+        if due == Amount::ZERO {
+            return Err(LedgerError::NothingDue);
+        }
         Ok(due)
+    }
+
+    /// `RewardDistributor.claimSubtree`: pays whatever is due to any of the payees, possibly nothing.
+    ///
+    /// # Errors
+    /// [`LedgerError::Proof`].
+    pub fn claim_subtree(&mut self, claim: &SubtreeClaim) -> Result<Amount, LedgerError> {
+        let depth = usize::from(claim.height) + claim.proof.len();
+        if !self.stands(claim.lane, claim.epoch, &claim.root, depth) || !claim.is_valid() {
+            return Err(LedgerError::Proof);
+        }
+        let dues = claim.leaves.iter();
+        Ok(dues
+            .map(|(payee, total)| self.pay(claim.lane, *payee, *total))
+            .sum())
+    }
+
+    /// Whether an epoch's tree is kept, has this root and this depth.
+    fn stands(&self, lane: u32, epoch: u64, root: &Hash, depth: usize) -> bool {
+        let kept = self.lanes.get(&lane).and_then(|l| l.roots.get(&epoch));
+        kept.is_some_and(|(kept, count)| kept == root && merkle::depth(*count) == depth)
+    }
+
+    /// Pays what is not paid yet of a proven leaf.
+    fn pay(&mut self, lane: u32, payee: Account, total: Amount) -> Amount {
+        let paid = self.paid.entry((lane, payee)).or_default();
+        let due = total.checked_sub(*paid).unwrap_or_default();
+        *paid = Amount(paid.0 + due.0);
+        self.claimed = Amount(self.claimed.0 + due.0);
+        self.mint(payee, due);
+        due
     }
 
     /// Payout root of a kept epoch.

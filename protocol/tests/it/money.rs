@@ -115,10 +115,33 @@ fn escrow_payouts_fees_and_refund_add_up_in_the_ledger_twin() {
 }
 
 #[test]
+fn a_relayer_pays_every_payee_of_a_subtree_once_and_nobody_else() {
+    let mut v = run(crowd, |_| {});
+    let proofs = v.payout_file(5).proofs();
+    let claim = proofs.subtree(0, 2).unwrap();
+    let due: Amount = claim.leaves.iter().map(|l| l.1).sum();
+    let supply = v.ledger.supply();
+    // One of them has been paid before.
+    v.ledger.claim(&proofs.claim(&claim.leaves[1].0).unwrap()).unwrap();
+    let rest = Amount(due.0 - claim.leaves[1].1.0);
+    assert_eq!(v.ledger.claim_subtree(&claim), Ok(rest));
+    assert_eq!(v.ledger.claim_subtree(&claim), Ok(Amount::ZERO));
+    assert_eq!(v.ledger.claimed(), due);
+    assert_eq!(v.ledger.supply(), supply);
+    let mut forged = claim.clone();
+    forged.leaves[0].1 = Amount(forged.leaves[0].1.0 + 1);
+    assert_eq!(v.ledger.claim_subtree(&forged), Err(LedgerError::Proof));
+    // An inner node of the tree passed off as a tree of its own.
+    let mut shallow = claim;
+    shallow.proof.pop();
+    assert_eq!(v.ledger.claim_subtree(&shallow), Err(LedgerError::Proof));
+}
+
+#[test]
 fn a_claim_works_from_an_exported_proof_with_every_node_dead() {
     let mut v = run(crowd, |_| {});
     let mine = v.account(5);
-    let exported = serde_json::to_string(&v.payout_file(5).claim(&mine).unwrap()).unwrap();
+    let exported = serde_json::to_string(&v.payout_file(5).proofs().claim(&mine).unwrap()).unwrap();
     for i in 0..v.people.len() {
         v.kill(i);
     }
@@ -247,8 +270,9 @@ proptest! {
         let leaves: Vec<(Account, Amount)> =
             amounts.iter().zip(0u8..).map(|(a, i)| (Account([i; 20]), Amount(*a))).collect();
         let file = PayoutFile { lane: 0, epoch: 1, leaves };
-        for (payee, total) in &file.leaves {
-            let claim = file.claim(payee).unwrap();
+        let proofs = file.proofs();
+        for (payee, total) in &proofs.file().leaves {
+            let claim = proofs.claim(payee).unwrap();
             prop_assert!(claim.is_valid());
             let mut more = claim.clone();
             more.total = Amount(total.0 + 1);

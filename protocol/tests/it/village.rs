@@ -640,12 +640,9 @@ impl Village {
 
     /// Claims everything that node `i` can prove, for everybody; returns what was paid to whom.
     pub fn claim_all(&mut self, i: usize) -> BTreeMap<Account, Amount> {
-        let file = self.payout_file(i);
-        let claims: Vec<Claim> = file
-            .leaves
-            .iter()
-            .map(|l| file.claim(&l.0).unwrap())
-            .collect();
+        let proofs = self.payout_file(i).proofs();
+        let payees = proofs.file().leaves.iter();
+        let claims: Vec<Claim> = payees.map(|l| proofs.claim(&l.0).unwrap()).collect();
         let mut paid = BTreeMap::new();
         for claim in claims {
             if let Ok(amount) = self.ledger.claim(&claim) {
