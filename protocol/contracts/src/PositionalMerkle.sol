@@ -7,7 +7,7 @@ import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 /// @notice Shape, shared bit for bit with the network's nodes:
 ///   payout leaf = keccak256(0x00 || payee (20 bytes) || total (16 bytes, big endian)),
 ///   loss leaf   = keccak256(0x02 || account (20 bytes) || lossTotal (16 bytes, big endian)),
-///   audit leaf  = keccak256(0x03 || payee (20 bytes) || total (16 bytes) || sum of the totals before it (16 bytes)),
+///   audit leaf  = keccak256(0x05 || payee (20 bytes) || total (16 bytes) || sum of the totals before it (16 bytes)),
 ///   inner node  = keccak256(0x01 || left || right).
 ///   Leaves ascend by address and are padded on the right with bytes32(0) to the next power of two; inner nodes
 ///   over padding are computed like any other. One leaf: the root is the leaf. No leaf: the root is bytes32(0).
@@ -29,7 +29,7 @@ library PositionalMerkle {
 
     /// @dev Leaf of the audit tree: a payout leaf and the sum of all totals before it.
     function auditLeaf(address payee, uint128 total, uint128 before) internal pure returns (bytes32) {
-        return keccak256(abi.encodePacked(uint8(0x03), payee, total, before));
+        return keccak256(abi.encodePacked(uint8(0x05), payee, total, before));
     }
 
     /// @dev Levels above the leaves of a tree with `count` leaves.
