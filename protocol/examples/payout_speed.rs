@@ -51,7 +51,10 @@ fn main() {
     let start = cpu();
     let audit = file.audit_root();
     let audited = cpu();
-    println!("audit tree       {:>8.2} CPU s   root {audit}", audited - start);
+    println!(
+        "audit tree       {:>8.2} CPU s   root {audit}",
+        audited - start
+    );
     let proofs = file.proofs();
     let built = cpu();
     println!("payout tree      {:>8.2} CPU s", built - audited);

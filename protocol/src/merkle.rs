@@ -40,7 +40,9 @@ fn inner(left: &Hash, right: &Hash) -> Hash {
 
 /// Levels above the leaves of a tree with `leaves` leaves; every proof has that many siblings.
 pub fn depth(leaves: u32) -> usize {
-    u64::from(leaves.max(1)).next_power_of_two().trailing_zeros() as usize
+    u64::from(leaves.max(1))
+        .next_power_of_two()
+        .trailing_zeros() as usize
 }
 
 /// All levels of a tree, leaves first; about twice the leaves in memory.

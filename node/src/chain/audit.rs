@@ -30,8 +30,8 @@ use super::{
         TaskEscrow::TaskEscrowCalls,
     },
     endpoint::{Endpoint, Endpoints},
-    facts::{header, seats},
     error::ChainError,
+    facts::{header, seats},
     totals, units,
 };
 
@@ -152,7 +152,11 @@ async fn compare(
         let call = RewardDistributor::paidCall {
             payee: payee.into(),
         };
-        let chain = units(endpoint.view(profile.contracts.distributor(lane), call).await?);
+        let chain = units(
+            endpoint
+                .view(profile.contracts.distributor(lane), call)
+                .await?,
+        );
         differ(&format!("paid to 0x{payee} in lane {lane}"), chain, paid)?;
     }
     let totals = totals(endpoint, &profile.contracts).await?;

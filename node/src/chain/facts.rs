@@ -31,6 +31,7 @@ fn events(contracts: &Contracts) -> [(Account, Vec<B256>); 3] {
             vec![
                 TaskEscrow::Funded::SIGNATURE_HASH,
                 TaskEscrow::ToppedUp::SIGNATURE_HASH,
+                TaskEscrow::Released::SIGNATURE_HASH,
             ],
         ),
         (
@@ -136,6 +137,15 @@ fn escrow(topic: B256, log: &LogData) -> Result<Option<ChainFact>, String> {
                 task: TaskId(e.taskId.0),
                 client: e.client.into(),
                 deposit: Amount(e.deposit),
+            }
+        }
+        TaskEscrow::Released::SIGNATURE_HASH => {
+            let e: TaskEscrow::Released = decode(log)?;
+            ChainFact::Released {
+                task: TaskId(e.taskId.0),
+                client: e.client.into(),
+                // An escrow holds at most two amounts of 112 bits.
+                amount: Amount(e.amount.saturating_to()),
             }
         }
         _ => return Ok(None),

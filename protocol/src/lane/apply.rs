@@ -442,7 +442,9 @@ impl Step<'_> {
             *sum = Amount(sum.0 + credit.0);
         }
         self.state.total_owed = Amount(self.state.total_owed.0 + amount.0);
-        self.settled.push(SettledTask { task, client });
+        if !self.state.moved.remove(&(task, client)) {
+            self.settled.push(SettledTask { task, client });
+        }
     }
 
     fn settle(&mut self, task: &TaskState) {

@@ -6,10 +6,10 @@
 
 mod apply;
 mod ingest;
-mod state;
 mod payout;
+mod state;
 mod trees;
 
 pub use apply::{Applied, ApplyError, Ready};
-pub use state::{AccountState, Committee, EscrowState, Evidence, LaneState, role};
 pub use payout::{Claim, PayoutFile, PayoutProofs, SubtreeClaim};
+pub use state::{AccountState, Committee, EscrowState, Evidence, LaneState, role};

@@ -246,7 +246,10 @@ mod tests {
             let fields: [&[u8]; 3] = [&payee.0, &total.0.to_be_bytes(), &before.to_be_bytes()];
             merkle::leaf(0x05, &fields)
         };
-        assert_eq!(file.audit_root(), merkle::root(vec![leaf(0, 0), leaf(1, 5)]));
+        assert_eq!(
+            file.audit_root(),
+            merkle::root(vec![leaf(0, 0), leaf(1, 5)])
+        );
     }
 
     proptest! {

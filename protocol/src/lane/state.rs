@@ -1,6 +1,6 @@
 //! What a lane remembers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -115,6 +115,9 @@ pub struct LaneState {
     pub evidence: BTreeMap<(Account, Hash), Evidence>,
     /// Sum of `owed`: everything the lane's escrows released.
     pub total_owed: Amount,
+    /// Tasks not settled here whose money has moved all the same, with an epoch that was revoked.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub moved: BTreeSet<(TaskId, Account)>,
 }
 
 impl LaneState {
@@ -139,6 +142,7 @@ impl LaneState {
             lost: BTreeMap::new(),
             evidence: BTreeMap::new(),
             total_owed: Amount::ZERO,
+            moved: BTreeSet::new(),
         }
     }
 

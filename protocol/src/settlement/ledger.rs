@@ -90,6 +90,8 @@ impl Escrow {
 
 #[derive(Clone, Debug, Default)]
 struct Lane {
+    /// Last term that was drawn.
+    term: u64,
     committee: Option<(u64, Vec<Account>, u16)>,
     epoch: u64,
     head: Hash,
@@ -375,7 +377,8 @@ impl Ledger {
             return Err(LedgerError::Draw(lane));
         }
         let threshold = (2 * members.len()).div_ceil(3) as u16;
-        let term = state.committee.as_ref().map_or(1, |c| c.0 + 1);
+        let term = state.term + 1;
+        state.term = term;
         state.committee = Some((term, members.clone(), threshold));
         state.drawn_at = state.epoch;
         self.pending.push(ChainFact::CommitteeDrawn {
@@ -455,11 +458,18 @@ impl Ledger {
         }
         let empty = header.total_owed == Amount::ZERO;
         if (header.payout_root == Hash::ZERO) != empty || (header.payout_count == 0) != empty {
-            return Err(LedgerError::Header("an empty tree owes nothing, and only it"));
+            return Err(LedgerError::Header(
+                "an empty tree owes nothing, and only it",
+            ));
         }
         for s in settled {
             if let Some(escrow) = self.escrows.get_mut(&(s.task, s.client)) {
                 escrow.released = true;
+                self.pending.push(ChainFact::Released {
+                    task: s.task,
+                    client: s.client,
+                    amount: escrow.at(header.chain_block),
+                });
                 // What was paid in after the header's block is the client's again (`returnLateTopUp`).
                 let rest = escrow.deposit.0 + escrow.gold_bond.0 - escrow.at(header.chain_block).0;
                 self.mint(s.client, Amount(rest));
@@ -483,6 +493,29 @@ impl Ledger {
             header: hash,
             signers: signatures.iter().map(|s| s.0).collect(),
             poster,
+        });
+        Ok(())
+    }
+
+    /// What `Disputes` does to a lane when a fault in epoch `from` is proven before its root pays: the lane goes back to the header
+    /// `parent` of the epoch before it, and its committee is dismissed. Money that moved stays where it is.
+    ///
+    /// # Errors
+    /// [`LedgerError::Header`] when the lane has no such epoch.
+    pub fn revoke(&mut self, lane: u32, from: u64, parent: Hash) -> Result<(), LedgerError> {
+        let state = self
+            .lanes
+            .get_mut(&lane)
+            .filter(|l| from > 0 && from <= l.epoch)
+            .ok_or(LedgerError::Header("no such epoch"))?;
+        state.epoch = from - 1;
+        state.head = parent;
+        state.roots.retain(|epoch, _| *epoch < from);
+        state.committee = None;
+        self.pending.push(ChainFact::EpochsRevoked {
+            lane,
+            from,
+            head: parent,
         });
         Ok(())
     }
@@ -544,6 +577,11 @@ impl Ledger {
         self.paid
             .iter()
             .map(|((lane, payee), paid)| (*lane, *payee, *paid))
+    }
+
+    /// Last epoch of a lane, 0 before the first.
+    pub fn epoch(&self, lane: u32) -> u64 {
+        self.lanes.get(&lane).map_or(0, |l| l.epoch)
     }
 
     /// All that was ever claimed.

@@ -191,10 +191,11 @@ impl Sender {
             .filter(|l| Account::from(l.address()) == distributor)
             .map(|l| l.data());
         let amount = match intent {
-            Intent::Claim(claim) => logs
-                .filter_map(|l| RewardDistributor::Claimed::decode_log_data_validate(l).ok())
-                .find(|e| Account::from(e.payee) == claim.payee)?
-                .amount,
+            Intent::Claim(claim) => {
+                logs.filter_map(|l| RewardDistributor::Claimed::decode_log_data_validate(l).ok())
+                    .find(|e| Account::from(e.payee) == claim.payee)?
+                    .amount
+            }
             _ => {
                 logs.find_map(|l| {
                     RewardDistributor::SubtreeClaimed::decode_log_data_validate(l).ok()
