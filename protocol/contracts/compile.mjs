@@ -20,6 +20,7 @@ const SETTINGS = {
   evmVersion: "cancun",
   metadata: { bytecodeHash: "none" },
   optimizer: { enabled: true, runs: 1_000_000 },
+  viaIR: true,
   outputSelection: { "*": { "*": ["abi", "evm.bytecode.object", "evm.deployedBytecode.object"] } },
 };
 /**

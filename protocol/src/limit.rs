@@ -66,3 +66,5 @@ pub const EPOCHS_CACHED_MAX: usize = 64;
 pub const REQUEST_TIMEOUT_MS: u64 = 5_000;
 /// Milliseconds between two tries of an unanswered submission.
 pub const RETRY_MS: u64 = 700;
+/// Levels of the largest subtree that is claimed at once: 1,024 payees.
+pub const SUBTREE_HEIGHT_MAX: u8 = 10;

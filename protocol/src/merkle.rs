@@ -16,6 +16,8 @@ pub const LOSS_LEAF: u8 = 0x02;
 pub const RECORD_LEAF: u8 = 0x03;
 /// Prefix of a reputation leaf: `0x04 || account (20) || domain (32) || alpha (8) || beta (8)`.
 pub const REPUTATION_LEAF: u8 = 0x04;
+/// Prefix of an audit leaf: `0x05 || payee (20) || total (16) || sum of the totals before it (16)`.
+pub const AUDIT_LEAF: u8 = 0x05;
 /// Prefix of a score leaf: `0x08 || task (32) || score root (32)`.
 pub const SCORE_LEAF: u8 = 0x08;
 const INNER: u8 = 0x01;
@@ -36,6 +38,13 @@ fn inner(left: &Hash, right: &Hash) -> Hash {
     bytes[1..33].copy_from_slice(&left.0);
     bytes[33..].copy_from_slice(&right.0);
     Hash(keccak256(bytes).0)
+}
+
+/// Levels above the leaves of a tree with `leaves` leaves; every proof has that many siblings.
+pub fn depth(leaves: u32) -> usize {
+    u64::from(leaves.max(1))
+        .next_power_of_two()
+        .trailing_zeros() as usize
 }
 
 /// All levels of a tree, leaves first; about twice the leaves in memory.
@@ -72,12 +81,22 @@ impl Tree {
 
     /// Siblings from the bottom up for the leaf at `index`; `None` beyond the padded width.
     pub fn proof(&self, index: usize) -> Option<Vec<Hash>> {
-        if index >= self.levels[0].len() {
+        self.proof_above(index, 0)
+    }
+
+    /// Levels above the leaves.
+    pub fn height(&self) -> usize {
+        self.levels.len() - 1
+    }
+
+    /// Siblings upwards from the node at `position` of the level `height` above the leaves; `None` beyond the tree.
+    pub fn proof_above(&self, position: usize, height: usize) -> Option<Vec<Hash>> {
+        if position >= self.levels.get(height)?.len() {
             return None;
         }
         Some(
-            (0..self.levels.len() - 1)
-                .map(|level| self.levels[level][(index >> level) ^ 1])
+            (height..self.height())
+                .map(|level| self.levels[level][(position >> (level - height)) ^ 1])
                 .collect(),
         )
     }

@@ -24,10 +24,21 @@ pub struct Contracts {
     pub escrow: Account,
     /// `EpochAnchor`: headers and committees.
     pub anchor: Account,
-    /// `RewardDistributor`: payout roots and claims.
-    pub distributor: Account,
+    /// `RewardDistributor` of each lane: payout roots and claims.
+    pub distributors: Vec<Account>,
     /// `IBeacon` of the committee draw.
     pub beacon: Account,
+}
+
+impl Contracts {
+    /// The distributor that pays for a lane; the zero account, which is nobody's, for a lane that does not exist.
+    pub fn distributor(&self, lane: u32) -> Account {
+        usize::try_from(lane)
+            .ok()
+            .and_then(|lane| self.distributors.get(lane))
+            .copied()
+            .unwrap_or_default()
+    }
 }
 
 /// Parameters that every node of a network shares.
@@ -127,6 +138,9 @@ impl NetworkProfile {
         }
         if self.params.lanes == 0 {
             return bad("params.lanes", "at least 1");
+        }
+        if self.contracts.distributors.len() != self.params.lanes as usize {
+            return bad("contracts.distributors", "one address for each lane");
         }
         if self.params.committee_min == 0
             || self.params.committee_min as usize > crate::limit::COMMITTEE_MAX

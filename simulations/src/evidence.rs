@@ -277,10 +277,11 @@ fn claim_everything(chain: &mut Chain, nodes: &[Node]) -> MoneyEvidence {
         .filter(|n| !n.actor.is_hostile())
         .filter_map(|n| n.disk.get(Family::Payout, &0u32.to_be_bytes()))
         .filter_map(|bytes| codec::decode::<PayoutFile>(bytes, usize::MAX).ok())
-        .max_by_key(|file| file.epoch);
+        .max_by_key(|file| file.epoch)
+        .map(PayoutFile::proofs);
     let claims: Vec<_> = file
         .iter()
-        .flat_map(|f| f.leaves.iter().filter_map(|l| f.claim(&l.0)))
+        .flat_map(|p| p.file().leaves.iter().filter_map(|l| p.claim(&l.0)))
         .collect();
     let mut refused = Vec::new();
     let mut claim_all = |ledger: &mut assay_protocol::settlement::Ledger, note: bool| {

@@ -8,7 +8,7 @@ use axum::{
 
 use super::{
     error::ApiError,
-    model::{ClaimLine, ClaimsDone, ClaimsView, PaidLine},
+    model::{ClaimLine, ClaimsDone, ClaimsView, PaidLine, RelayDone, RelayLine},
     server::Shared,
 };
 use crate::{chain::ChainError, runtime::NodeError};
@@ -45,6 +45,35 @@ pub(super) async fn show(
         lines.push(ClaimLine { claim, paid });
     }
     Ok(Json(ClaimsView { claims: lines }))
+}
+
+/// Payees that one transaction pays when everybody is paid: 2^7.
+const RELAY_HEIGHT: u32 = 7;
+
+/// Pays everybody in every lane what is not paid yet, a subtree at a time.
+pub(super) async fn relay(State(shared): State<Shared>) -> Result<Json<RelayDone>, ApiError> {
+    let mut paid = Vec::new();
+    for lane in 0..shared.node.config().profile.params.lanes {
+        let file = match shared.node.payout_file(lane).await {
+            Ok(file) => file,
+            Err(NodeError::NotFound(_)) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        let proofs = file.proofs();
+        let subtrees = (0..proofs.file().leaves.len()).step_by(1 << RELAY_HEIGHT);
+        for claim in subtrees.filter_map(|at| proofs.subtree(at, RELAY_HEIGHT)) {
+            if let Some(done) = shared.node.chain().claim_subtree(&claim).await? {
+                paid.push(RelayLine {
+                    lane,
+                    payees: claim.leaves.len() as u64,
+                    amount: done.amount,
+                    tx: done.tx,
+                    gas_used: done.gas_used,
+                });
+            }
+        }
+    }
+    Ok(Json(RelayDone { paid }))
 }
 
 pub(super) async fn claim(

@@ -17,6 +17,7 @@
 //! | `POST /v1/tasks/{id}/enrol`, `/answers`, `/commit` | [`model::EnrolOrder`], [`model::AnswersOrder`], [`model::CommitOrder`] |
 //! | `POST /v1/shards?task={id}` | raw bytes of one shard |
 //! | `POST /v1/publish` | [`model::PublishOrder`] |
+//! | `POST /v1/claims` | [`model::RelayDone`] |
 //! | `GET`, `POST /v1/claims/{payee}` | [`model::ClaimsView`], [`model::ClaimsDone`] |
 //! | `GET /v1/events?after={seq}&wait_secs={n}` | [`model::EventsView`]: waits until there is news |
 //! | `POST /v1/shutdown` | stops the node in order |

@@ -324,6 +324,28 @@ pub struct PaidLine {
     pub gas_used: u64,
 }
 
+/// What paying everybody did, by transaction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelayDone {
+    /// One per group of payees with something due.
+    pub paid: Vec<RelayLine>,
+}
+
+/// One group of payees, paid with one transaction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelayLine {
+    /// Lane.
+    pub lane: u32,
+    /// Payees in the group, due or not.
+    pub payees: u64,
+    /// Amount that went to all of them.
+    pub amount: Amount,
+    /// Transaction.
+    pub tx: Hash,
+    /// Gas of it.
+    pub gas_used: u64,
+}
+
 /// News since a given number.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventsView {

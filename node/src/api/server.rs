@@ -199,6 +199,7 @@ fn router(shared: Shared, guard: Guard) -> Router {
         .route("/v1/tasks/{id}/enrol", post(work::enrol))
         .route("/v1/tasks/{id}/answers", post(work::answers))
         .route("/v1/tasks/{id}/commit", post(work::commit))
+        .route("/v1/claims", post(claims::relay))
         .route("/v1/claims/{payee}", get(claims::show).post(claims::claim))
         .route("/v1/events", get(events::since))
         .route("/v1/shutdown", post(shutdown))

@@ -3,7 +3,7 @@
 //! For demonstrations, tests, and anybody who wants to know whether a deployment kept its promises. Reads only.
 //! It does not model allowances, proxies or calls between foreign contracts: it fits networks whose accounts call the contracts
 //! directly, as this program does. A call that the twin does not know is an error, never skipped.
-//! Agreement means: each call succeeded or was refused in both; every balance, the released, owed and claimed sums and the supply are
+//! Agreement means: each call succeeded or was refused in both; every balance, what each payee was paid, the released and claimed sums and the supply are
 //! equal to the unit. With [`Ledger`]'s own invariants it follows that sum of payouts, fees and refunds equals the deposits.
 
 use alloy::{
@@ -13,8 +13,8 @@ use alloy::{
 use assay_protocol::{
     amount::Amount,
     id::{Account, EvmSignature, Hash, NodeKey, Signature, TaskId},
-    lane::Claim,
-    message::{BlockRef, EpochHeader, SettledTask},
+    lane::{Claim, SubtreeClaim},
+    message::{BlockRef, SettledTask},
     network::NetworkProfile,
     settlement::Ledger,
 };
@@ -24,13 +24,14 @@ use super::{
     Totals,
     bindings::{
         DevToken,
-        EpochAnchor::{self, EpochAnchorCalls},
+        EpochAnchor::EpochAnchorCalls,
         Registry::RegistryCalls,
-        RewardDistributor::RewardDistributorCalls,
+        RewardDistributor::{self, RewardDistributorCalls},
         TaskEscrow::TaskEscrowCalls,
     },
     endpoint::{Endpoint, Endpoints},
     error::ChainError,
+    facts::{header, seats},
     totals, units,
 };
 
@@ -128,7 +129,7 @@ async fn compare(
     profile: &NetworkProfile,
     ledger: &Ledger,
 ) -> Result<(u64, Totals), ChainError> {
-    let (token, distributor) = (profile.contracts.token, profile.contracts.distributor);
+    let token = profile.contracts.token;
     let differ = |what: &str, chain: Amount, twin: Amount| {
         if chain == twin {
             Ok(())
@@ -147,15 +148,20 @@ async fn compare(
     }
     let supply = units(endpoint.view(token, DevToken::totalSupplyCall {}).await?);
     differ("supply", supply, ledger.supply())?;
-    let totals = totals(endpoint, distributor).await?;
-    let lanes = (0..profile.params.lanes).map(|lane| ledger.released(lane));
-    let (mut owed, mut released) = (Amount::ZERO, Amount::ZERO);
-    for lane in lanes {
-        owed = Amount(owed.0 + lane.owed.0);
-        released = Amount(released.0 + lane.released.0);
+    for (lane, payee, paid) in ledger.paid() {
+        let call = RewardDistributor::paidCall {
+            payee: payee.into(),
+        };
+        let chain = units(
+            endpoint
+                .view(profile.contracts.distributor(lane), call)
+                .await?,
+        );
+        differ(&format!("paid to 0x{payee} in lane {lane}"), chain, paid)?;
     }
-    differ("owed", totals.owed, owed)?;
-    differ("released", totals.released, released)?;
+    let totals = totals(endpoint, &profile.contracts).await?;
+    let lanes = (0..profile.params.lanes).map(|lane| ledger.released(lane).released);
+    differ("released", totals.released, lanes.sum())?;
     differ("claimed", totals.claimed, ledger.claimed())?;
     Ok((accounts, totals))
 }
@@ -185,9 +191,9 @@ fn apply(
         decode::<EpochAnchorCalls>(transaction)
             .map(|call| anchor(ledger, from, call))
             .transpose()
-    } else if to == contracts.distributor {
+    } else if let Some(lane) = contracts.distributors.iter().position(|d| *d == to) {
         decode::<RewardDistributorCalls>(transaction)
-            .map(|call| distributor(ledger, call))
+            .map(|call| distributor(ledger, lane as u32, call))
             .transpose()
     } else {
         Ok(None)
@@ -272,14 +278,14 @@ fn anchor(ledger: &mut Ledger, from: Account, call: EpochAnchorCalls) -> Result<
                 })
                 .collect();
             let (signatures, rest) = c.signatures.as_chunks::<64>();
-            if !rest.is_empty() || signatures.len() != c.signerIndexes.len() {
+            let signers = seats(c.signers);
+            if !rest.is_empty() || signatures.len() != signers.len() {
                 return Ok(Err("signatures and signers do not fit together".to_owned()));
             }
-            let signatures: Vec<(u8, EvmSignature)> = c
-                .signerIndexes
-                .iter()
+            let signatures: Vec<(u8, EvmSignature)> = signers
+                .into_iter()
                 .zip(signatures)
-                .map(|(place, bytes)| (*place, EvmSignature(*bytes)))
+                .map(|(place, bytes)| (place, EvmSignature(*bytes)))
                 .collect();
             said(ledger.post_epoch(from, &header(&c.header), &settled, &signatures))
         }
@@ -287,43 +293,67 @@ fn anchor(ledger: &mut Ledger, from: Account, call: EpochAnchorCalls) -> Result<
     }
 }
 
-fn header(h: &EpochAnchor::EpochHeader) -> EpochHeader {
-    EpochHeader {
-        lane: h.lane,
-        epoch: h.epoch,
-        view: h.view,
-        term: h.term,
-        parent: h.parent.into(),
-        chain_block: h.chainBlock,
-        chain_block_hash: h.chainBlockHash.into(),
-        records_root: h.recordsRoot.into(),
-        state_root: h.stateRoot.into(),
-        payout_root: h.payoutRoot.into(),
-        loss_root: h.lossRoot.into(),
-        reputation_root: h.reputationRoot.into(),
-        payout_file: h.payoutFile.into(),
-        total_owed: units(h.totalOwed),
-        settled_hash: h.settledHash.into(),
-    }
-}
-
-fn distributor(ledger: &mut Ledger, call: RewardDistributorCalls) -> Result<Verdict, String> {
-    let RewardDistributorCalls::claim(c) = call else {
-        return unknown("this call of the distributor");
+fn distributor(
+    ledger: &mut Ledger,
+    lane: u32,
+    call: RewardDistributorCalls,
+) -> Result<Verdict, String> {
+    let c = match call {
+        RewardDistributorCalls::claim(c) => c,
+        RewardDistributorCalls::claimSubtree(c) => return subtree(ledger, lane, &c),
+        _ => return unknown("this call of the distributor"),
     };
-    let Some(root) = ledger.root(c.lane, c.epoch) else {
-        return Ok(Err(format!(
-            "no root of epoch {} in lane {}",
-            c.epoch, c.lane
-        )));
+    let Some(root) = ledger.root(lane, c.epoch) else {
+        return Ok(Err(no_root(lane, c.epoch)));
     };
     said(ledger.claim(&Claim {
-        lane: c.lane,
+        lane,
         epoch: c.epoch,
         payee: c.payee.into(),
         total: Amount(c.total),
         index: c.index.saturating_to(),
         proof: c.proof.into_iter().map(Hash::from).collect(),
+        root,
+    }))
+}
+
+fn no_root(lane: u32, epoch: u64) -> String {
+    format!("no root of epoch {epoch} in lane {lane}")
+}
+
+fn subtree(
+    ledger: &mut Ledger,
+    lane: u32,
+    c: &RewardDistributor::claimSubtreeCall,
+) -> Result<Verdict, String> {
+    let Some(root) = ledger.root(lane, c.epoch) else {
+        return Ok(Err(no_root(lane, c.epoch)));
+    };
+    let (places, rest) = c.leaves.as_chunks::<36>();
+    if !rest.is_empty() || !places.len().is_power_of_two() {
+        return Ok(Err("the leaves are no whole subtree".to_owned()));
+    }
+    let mut leaves: Vec<(Account, Amount)> = places
+        .iter()
+        .map(|place| {
+            let (payee, total) = place.split_at(Account::LEN);
+            let mut account = Account::default();
+            account.0.copy_from_slice(payee);
+            let units = total.iter().fold(0, |sum, b| sum << 8 | u128::from(*b));
+            (account, Amount(units))
+        })
+        .collect();
+    // Places without a payee; only behind the last leaf of an honest tree.
+    while leaves.last().is_some_and(|l| l.0 == Account::default()) {
+        leaves.pop();
+    }
+    said(ledger.claim_subtree(&SubtreeClaim {
+        lane,
+        epoch: c.epoch,
+        first: c.first.saturating_to(),
+        height: places.len().trailing_zeros() as u8,
+        leaves,
+        proof: c.proof.iter().map(|h| Hash::from(*h)).collect(),
         root,
     }))
 }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use alloy::{
-    primitives::{Address, Bytes, U64, U256},
+    primitives::{Address, Bytes, U64, U256, aliases::U48},
     rpc::types::TransactionRequest,
     sol_types::{SolCall, SolConstructor},
 };
@@ -49,7 +49,7 @@ pub struct DeployParams {
     /// Seconds between leaving and withdrawing.
     pub unbond_seconds: u64,
     /// Seconds between the posting of a payout root and the first claim on it.
-    pub activation_delay: u64,
+    pub activation_delay: u32,
     /// Blocks between a draw's request and the block whose randomness decides it.
     pub beacon_delay_blocks: u64,
 }
@@ -201,7 +201,8 @@ pub async fn deploy(
     let (mut courier, chain_id) = Courier::new(rpc, deployer).await?;
     let mut gas = Vec::new();
     // The contracts name each other, so the last one's address is computed in advance.
-    let anchor = Address::from(courier.wallet.account()).create(courier.nonce + 5);
+    let before = 4 + u64::from(params.lanes);
+    let anchor = Address::from(courier.wallet.account()).create(courier.nonce + before);
 
     let (token, start_block) = courier
         .create("DevToken", &DevToken::BYTECODE, Vec::new(), &mut gas)
@@ -233,23 +234,23 @@ pub async fn deploy(
             &mut gas,
         )
         .await?;
-    let arguments = RewardDistributor::constructorCall {
-        token_: token,
-        anchor_: anchor,
-        activationDelay: params.activation_delay,
-    };
-    let (distributor, _) = courier
-        .create(
-            "RewardDistributor",
-            &RewardDistributor::BYTECODE,
-            arguments.abi_encode(),
-            &mut gas,
-        )
-        .await?;
+    let mut distributors = Vec::new();
+    for lane in 0..params.lanes {
+        let arguments = RewardDistributor::constructorCall {
+            token_: token,
+            anchor_: anchor,
+            lane_: lane,
+            activationDelay: U48::from(params.activation_delay),
+        };
+        let code = &RewardDistributor::BYTECODE;
+        let (placed, _) = courier
+            .create("RewardDistributor", code, arguments.abi_encode(), &mut gas)
+            .await?;
+        distributors.push(placed);
+    }
     let arguments = TaskEscrow::constructorCall {
         token_: token,
         anchor_: anchor,
-        distributor_: distributor,
     };
     let (escrow, _) = courier
         .create(
@@ -262,9 +263,8 @@ pub async fn deploy(
     let arguments = EpochAnchor::constructorCall {
         registry_: registry,
         escrow_: escrow,
-        distributor_: distributor,
+        distributors_: distributors.clone(),
         beacon_: beacon,
-        lanes_: params.lanes,
         committeeMax_: params.committee_max,
         termEpochs_: params.term_epochs,
     };
@@ -289,7 +289,7 @@ pub async fn deploy(
         registry: registry.into(),
         escrow: escrow.into(),
         anchor: anchor.into(),
-        distributor: distributor.into(),
+        distributors: distributors.into_iter().map(Account::from).collect(),
         beacon: beacon.into(),
     };
     Ok(Deployed {

@@ -3,13 +3,13 @@
 //! Pure. Judges the form only: whether a binding fits or a task exists is decided by the core.
 
 use alloy::{
-    primitives::{B256, Bloom, BloomInput, LogData},
+    primitives::{B256, Bloom, BloomInput, LogData, U256},
     sol_types::SolEvent,
 };
 use assay_protocol::{
     amount::Amount,
     id::{Account, NodeKey, Signature, TaskId},
-    message::ChainFact,
+    message::{ChainFact, EpochHeader},
     network::Contracts,
 };
 
@@ -31,6 +31,7 @@ fn events(contracts: &Contracts) -> [(Account, Vec<B256>); 3] {
             vec![
                 TaskEscrow::Funded::SIGNATURE_HASH,
                 TaskEscrow::ToppedUp::SIGNATURE_HASH,
+                TaskEscrow::Released::SIGNATURE_HASH,
             ],
         ),
         (
@@ -138,6 +139,15 @@ fn escrow(topic: B256, log: &LogData) -> Result<Option<ChainFact>, String> {
                 deposit: Amount(e.deposit),
             }
         }
+        TaskEscrow::Released::SIGNATURE_HASH => {
+            let e: TaskEscrow::Released = decode(log)?;
+            ChainFact::Released {
+                task: TaskId(e.taskId.0),
+                client: e.client.into(),
+                // An escrow holds at most two amounts of 112 bits.
+                amount: Amount(e.amount.saturating_to()),
+            }
+        }
         _ => return Ok(None),
     }))
 }
@@ -158,13 +168,44 @@ fn anchor(topic: B256, log: &LogData) -> Result<Option<ChainFact>, String> {
             ChainFact::EpochPosted {
                 lane: e.lane,
                 epoch: e.epoch,
-                header: e.headerHash.into(),
-                signers: e.signerIndexes.to_vec(),
+                header: header(&e.header).hash(),
+                signers: seats(e.signers),
                 poster: e.poster.into(),
             }
         }
         _ => return Ok(None),
     }))
+}
+
+/// The members whose bits are set, in order.
+pub(super) fn seats(signers: U256) -> Vec<u8> {
+    (0..=u8::MAX)
+        .filter(|seat| signers.bit(usize::from(*seat)))
+        .collect()
+}
+
+/// The header in the contract's form, in ours.
+pub(super) fn header(h: &EpochAnchor::EpochHeader) -> EpochHeader {
+    EpochHeader {
+        lane: h.lane,
+        epoch: h.epoch,
+        view: h.view,
+        term: h.term,
+        parent: h.parent.into(),
+        chain_block: h.chainBlock,
+        chain_block_hash: h.chainBlockHash.into(),
+        records_root: h.recordsRoot.into(),
+        state_root: h.stateRoot.into(),
+        payout_root: h.payoutRoot.into(),
+        audit_root: h.auditRoot.into(),
+        payout_count: h.payoutCount,
+        loss_root: h.lossRoot.into(),
+        reputation_root: h.reputationRoot.into(),
+        payout_file: h.payoutFile.into(),
+        // More than 2^128 units exist in no deposit; such a header is refused by the contract.
+        total_owed: Amount(h.totalOwed.saturating_to()),
+        settled_hash: h.settledHash.into(),
+    }
 }
 
 #[cfg(test)]
@@ -181,7 +222,7 @@ mod tests {
             registry: a(2),
             escrow: a(3),
             anchor: a(4),
-            distributor: a(5),
+            distributors: vec![a(5)],
             beacon: a(6),
         }
     }

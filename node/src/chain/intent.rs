@@ -8,7 +8,7 @@ use assay_protocol::{
     codec,
     core::ChainCall,
     id::{Account, Blob, EvmSignature, Hash, NetworkId, NodeKey, Signature, TaskId},
-    lane::Claim,
+    lane::{Claim, SubtreeClaim},
     message::{EpochHeader, SettledTask},
 };
 use serde::{Deserialize, Serialize};
@@ -51,6 +51,8 @@ pub(super) enum Intent {
     },
     /// The payee has all that the claim proves.
     Claim(Claim),
+    /// All payees of a subtree have all that it proves.
+    ClaimSubtree(SubtreeClaim),
 }
 
 impl From<ChainCall> for Intent {
@@ -112,6 +114,13 @@ impl Intent {
                 key.extend_from_slice(&claim.payee.0);
                 key.extend_from_slice(&claim.total.0.to_be_bytes());
             }
+            Self::ClaimSubtree(claim) => {
+                key.push(b'S');
+                key.extend_from_slice(&claim.lane.to_be_bytes());
+                key.extend_from_slice(&claim.epoch.to_be_bytes());
+                key.extend_from_slice(&claim.first.to_be_bytes());
+                key.push(claim.height);
+            }
         }
         key
     }
@@ -134,6 +143,13 @@ impl Intent {
             Self::Claim(c) => format!(
                 "claim up to epoch {} of lane {} for 0x{}",
                 c.epoch, c.lane, c.payee
+            ),
+            Self::ClaimSubtree(c) => format!(
+                "claim up to epoch {} of lane {} for {} payees from place {}",
+                c.epoch,
+                c.lane,
+                c.leaves.len(),
+                c.first
             ),
         }
     }

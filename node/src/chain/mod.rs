@@ -41,9 +41,9 @@ use assay_protocol::{
     core::ChainCall,
     crypto::{BINDING_DOMAIN, NodeKeypair, binding_message},
     id::{Account, Hash, NetworkId, TaskId},
-    lane::Claim,
+    lane::{Claim, SubtreeClaim},
     message::BlockNews,
-    network::NetworkProfile,
+    network::{Contracts, NetworkProfile},
 };
 use tokio::{
     runtime::Handle,
@@ -246,14 +246,12 @@ pub struct Balances {
     pub token: Amount,
 }
 
-/// The books of the distributor over all lanes at the newest block, in base units.
+/// The books of the distributors over all lanes at the newest block, in base units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Totals {
-    /// Sum of the newest payout roots' leaves.
-    pub owed: Amount,
-    /// All that escrows released.
+    /// All that escrows released, which is what the newest payout trees owe in all.
     pub released: Amount,
-    /// All that was paid out.
+    /// What the distributors do not hold any more of it; too little by whatever anybody gave them besides.
     pub claimed: Amount,
 }
 
@@ -300,15 +298,22 @@ impl std::fmt::Debug for Chain {
     }
 }
 
-/// What the distributor's three views say.
-async fn totals(endpoint: &Endpoint, distributor: Account) -> Result<Totals, ChainError> {
-    let owed = RewardDistributor::totalOwedCall {};
-    let released = RewardDistributor::totalReleasedCall {};
-    let claimed = RewardDistributor::totalClaimedCall {};
+/// What the distributors say that came in, and what they still hold.
+async fn totals(endpoint: &Endpoint, contracts: &Contracts) -> Result<Totals, ChainError> {
+    let (mut released, mut held) = (Amount::ZERO, Amount::ZERO);
+    for distributor in &contracts.distributors {
+        let call = RewardDistributor::totalReleasedCall {};
+        let all = units(endpoint.view(*distributor, call).await?);
+        let call = DevToken::balanceOfCall {
+            account: (*distributor).into(),
+        };
+        let left = units(endpoint.view(contracts.token, call).await?);
+        released = Amount(released.0.saturating_add(all.0));
+        held = Amount(held.0.saturating_add(left.0));
+    }
     Ok(Totals {
-        owed: units(endpoint.view(distributor, owed).await?),
-        released: units(endpoint.view(distributor, released).await?),
-        claimed: units(endpoint.view(distributor, claimed).await?),
+        released,
+        claimed: Amount(released.0.saturating_sub(held.0)),
     })
 }
 
@@ -553,6 +558,34 @@ impl Chain {
         }
     }
 
+    /// Pays all payees of a subtree what they have not claimed yet; anyone may. Returns when it is in a block (not final yet), and
+    /// nothing when nothing was due to any of them.
+    ///
+    /// # Errors
+    /// As [`Self::claim`]; [`ChainError::BadClaim`] names the first payee.
+    pub async fn claim_subtree(
+        &self,
+        claim: &SubtreeClaim,
+    ) -> Result<Option<ClaimResult>, ChainError> {
+        if !claim.is_valid() {
+            let payee = claim.leaves.first().map_or_else(Account::default, |l| l.0);
+            return Err(ChainError::BadClaim { payee });
+        }
+        self.account.ok_or(ChainError::NoKey)?;
+        let intent = Intent::ClaimSubtree(claim.clone());
+        match self.submit_and_wait(intent).await? {
+            Some((tx, gas_used, Some(amount))) => Ok(Some(ClaimResult {
+                amount,
+                tx,
+                gas_used,
+            })),
+            Some((tx, ..)) => Err(ChainError::Rpc(format!(
+                "transaction 0x{tx} is mined, but its receipt shows no payment"
+            ))),
+            None => Ok(None),
+        }
+    }
+
     /// An account's native and token balance.
     ///
     /// # Errors
@@ -577,25 +610,24 @@ impl Chain {
     /// [`ChainError::Rpc`].
     pub async fn paid(&self, lane: u32, payee: Account) -> Result<Amount, ChainError> {
         let call = RewardDistributor::paidCall {
-            lane,
             payee: payee.into(),
         };
         Ok(units(
             self.shared
                 .endpoints
                 .current()
-                .view(self.shared.profile.contracts.distributor, call)
+                .view(self.shared.profile.contracts.distributor(lane), call)
                 .await?,
         ))
     }
 
-    /// The distributor's books.
+    /// The distributors' books.
     ///
     /// # Errors
     /// [`ChainError::Rpc`].
     pub async fn totals(&self) -> Result<Totals, ChainError> {
-        let distributor = self.shared.profile.contracts.distributor;
-        totals(self.shared.endpoints.current(), distributor).await
+        let contracts = &self.shared.profile.contracts;
+        totals(self.shared.endpoints.current(), contracts).await
     }
 
     /// A task's money; none when this client never funded it.

@@ -5,13 +5,16 @@
 
 use alloy::{
     consensus::Header,
-    primitives::{B256, Bytes, U256, keccak256},
+    primitives::{Address, B256, Bytes, U256, keccak256},
     rlp::Encodable as _,
-    sol_types::{SolCall, SolError},
+    rpc::types::{Filter, Log},
+    sol_types::{SolCall, SolError, SolEvent},
 };
 use assay_protocol::{
     amount::Amount,
     id::{Account, Hash},
+    lane::{Claim, SubtreeClaim},
+    message::EpochHeader,
     network::NetworkProfile,
 };
 
@@ -19,6 +22,7 @@ use super::{
     bindings::{DevToken, EpochAnchor, PrevrandaoBeacon, Registry, RewardDistributor, TaskEscrow},
     endpoint::{At, Endpoint},
     error::RpcFault,
+    facts,
     intent::Intent,
     revert::{Advice, explain},
 };
@@ -68,6 +72,7 @@ impl Planner<'_> {
             Intent::Post { .. } => self.post(intent).await,
             Intent::Register { .. } => self.register(intent).await,
             Intent::Claim(claim) => self.claim(claim).await,
+            Intent::ClaimSubtree(claim) => self.claim_subtree(claim).await,
         }
     }
 
@@ -254,11 +259,11 @@ impl Planner<'_> {
             .view(anchor, EpochAnchor::headCall { lane: header.lane })
             .await?;
         if head.epoch >= header.epoch {
-            let call = EpochAnchor::headerHashCall {
-                lane: header.lane,
-                epoch: header.epoch,
+            let posted = if head.epoch == header.epoch {
+                head.hash.into()
+            } else {
+                self.posted(header).await?
             };
-            let posted: Hash = self.endpoint.view(anchor, call).await?.into();
             return Ok(if posted == header.hash() {
                 Step::Done
             } else {
@@ -299,6 +304,8 @@ impl Planner<'_> {
                 recordsRoot: header.records_root.into(),
                 stateRoot: header.state_root.into(),
                 payoutRoot: header.payout_root.into(),
+                auditRoot: header.audit_root.into(),
+                payoutCount: header.payout_count,
                 lossRoot: header.loss_root.into(),
                 reputationRoot: header.reputation_root.into(),
                 payoutFile: header.payout_file.into(),
@@ -312,11 +319,9 @@ impl Planner<'_> {
                     client: s.client.into(),
                 })
                 .collect(),
-            signerIndexes: signatures
-                .iter()
-                .map(|(place, _)| *place)
-                .collect::<Vec<_>>()
-                .into(),
+            signers: signatures.iter().fold(U256::ZERO, |bits, (place, _)| {
+                bits | (U256::from(1) << usize::from(*place))
+            }),
             signatures: signatures
                 .iter()
                 .flat_map(|(_, s)| s.0)
@@ -326,52 +331,37 @@ impl Planner<'_> {
         Ok(send(anchor, &call, true, "post"))
     }
 
-    async fn claim(&self, claim: &assay_protocol::lane::Claim) -> Result<Step, RpcFault> {
-        let distributor = self.profile.contracts.distributor;
+    /// Hash of the header that was posted as this one's epoch, from the anchor's event; zero when the endpoint shows none.
+    async fn posted(&self, header: &EpochHeader) -> Result<Hash, RpcFault> {
+        let filter = Filter::new()
+            .address(Address::from(self.profile.contracts.anchor))
+            .event_signature(EpochAnchor::EpochPosted::SIGNATURE_HASH)
+            .topic1(B256::from(U256::from(header.lane)))
+            .topic2(B256::from(U256::from(header.epoch)))
+            .from_block(header.chain_block);
+        let logs: Vec<Log> = self.endpoint.ask("eth_getLogs", (filter,)).await?;
+        let posted = logs
+            .iter()
+            .filter_map(|log| EpochAnchor::EpochPosted::decode_log_data_validate(log.data()).ok());
+        Ok(posted
+            .last()
+            .map_or(Hash::ZERO, |e| facts::header(&e.header).hash()))
+    }
+
+    async fn claim(&self, claim: &Claim) -> Result<Step, RpcFault> {
+        let distributor = self.profile.contracts.distributor(claim.lane);
         let (lane, epoch, payee) = (claim.lane, claim.epoch, claim.payee.into());
         let paid = self
             .endpoint
-            .view(distributor, RewardDistributor::paidCall { lane, payee })
+            .view(distributor, RewardDistributor::paidCall { payee })
             .await?;
         if paid >= U256::from(claim.total.0) {
             return Ok(Step::Done);
         }
-        let kept = self
-            .endpoint
-            .view(distributor, RewardDistributor::rootsCall { lane, epoch })
-            .await?;
-        if kept.root == B256::ZERO {
-            let head = self
-                .endpoint
-                .view(
-                    self.profile.contracts.anchor,
-                    EpochAnchor::headCall { lane },
-                )
-                .await?;
-            return Ok(if head.epoch < epoch {
-                Step::Wait(format!("epoch {epoch} is not posted yet"))
-            } else {
-                Step::Fail(format!(
-                    "the payout root of epoch {epoch} is not kept any more (the lane is at epoch {}); ask a node for a claim of a newer epoch, it covers this one",
-                    head.epoch
-                ))
-            });
-        }
-        if Hash::from(kept.root) != claim.root {
-            return Ok(Step::Fail(format!(
-                "the claim proves root {}, the chain holds {} for epoch {epoch}",
-                claim.root,
-                Hash::from(kept.root)
-            )));
-        }
-        if !kept.claimable {
-            return Ok(Step::Wait(format!(
-                "claims of epoch {epoch} start at Unix time {}",
-                kept.activatesAt
-            )));
+        if let Some(step) = self.not_claimable(lane, epoch, &claim.root).await? {
+            return Ok(step);
         }
         let call = RewardDistributor::claimCall {
-            lane,
             epoch,
             payee,
             total: claim.total.0,
@@ -379,6 +369,76 @@ impl Planner<'_> {
             proof: claim.proof.iter().map(|h| B256::from(*h)).collect(),
         };
         Ok(send(distributor, &call, true, "claim"))
+    }
+
+    async fn claim_subtree(&self, claim: &SubtreeClaim) -> Result<Step, RpcFault> {
+        let distributor = self.profile.contracts.distributor(claim.lane);
+        let found = self.not_claimable(claim.lane, claim.epoch, &claim.root);
+        if let Some(step) = found.await? {
+            return Ok(step);
+        }
+        let call = RewardDistributor::claimSubtreeCall {
+            epoch: claim.epoch,
+            first: U256::from(claim.first),
+            leaves: claim.packed().into(),
+            proof: claim.proof.iter().map(|h| B256::from(*h)).collect(),
+        };
+        let due = self
+            .endpoint
+            .view_as(self.account, distributor, call.clone())
+            .await;
+        match due {
+            Ok(due) if due.is_zero() => Ok(Step::Done),
+            Ok(_) => Ok(send(distributor, &call, true, "claim a subtree")),
+            Err(fault) => match fault.revert() {
+                Some(data) => Ok(Step::Fail(explain(data).1)),
+                None => Err(fault),
+            },
+        }
+    }
+
+    /// What stands between a claim and its root; none when nothing does.
+    async fn not_claimable(
+        &self,
+        lane: u32,
+        epoch: u64,
+        root: &Hash,
+    ) -> Result<Option<Step>, RpcFault> {
+        let distributor = self.profile.contracts.distributor(lane);
+        let kept = self
+            .endpoint
+            .view(distributor, RewardDistributor::rootsCall { epoch })
+            .await?;
+        if kept.root.is_zero() {
+            let head = self
+                .endpoint
+                .view(
+                    self.profile.contracts.anchor,
+                    EpochAnchor::headCall { lane },
+                )
+                .await?;
+            return Ok(Some(if head.epoch < epoch {
+                Step::Wait(format!("epoch {epoch} is not posted yet"))
+            } else {
+                Step::Fail(format!(
+                    "the payout root of epoch {epoch} is not kept any more (the lane is at epoch {}); ask a node for a claim of a newer epoch, it covers this one",
+                    head.epoch
+                ))
+            }));
+        }
+        if kept.root != root.0[..24] {
+            return Ok(Some(Step::Fail(format!(
+                "the claim proves root {root}, the chain holds one that starts with {} for epoch {epoch}",
+                alloy::primitives::hex::encode(kept.root)
+            ))));
+        }
+        if !kept.claimable {
+            return Ok(Some(Step::Wait(format!(
+                "claims of epoch {epoch} start at Unix time {}",
+                kept.activatesAt
+            ))));
+        }
+        Ok(None)
     }
 
     /// With more validators than seats: request, wait for the beacon, record its value, draw.

@@ -34,6 +34,7 @@ const LOOK_AGAIN: &[&str] = &[
     "ERC20InsufficientBalance",
     "NoValidators",
     "NotActive",
+    "NotTheHead",
     "NothingDue",
     "ReentrancyGuardReentrantCall",
     "TermRunning",
@@ -135,7 +136,7 @@ mod tests {
         );
         let (advice, text) = explain(
             &EpochAnchor::BadSignature {
-                position: U256::from(3),
+                seat: U256::from(3),
             }
             .abi_encode(),
         );

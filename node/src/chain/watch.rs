@@ -10,7 +10,7 @@ use std::{
 };
 
 use alloy::{
-    primitives::{Address, B256, Bytes, U64},
+    primitives::{Address, B256, Bytes, U64, U256},
     rpc::types::{Filter, Log},
     sol_types::SolCall,
 };
@@ -21,7 +21,7 @@ use assay_protocol::{
 
 use super::{
     ChainEvent, Health, NEWS_BLOCKS_MAX, Shared,
-    bindings::{EpochAnchor, Registry, RewardDistributor, TaskEscrow},
+    bindings::{EpochAnchor, Registry, TaskEscrow},
     endpoint::{At, Endpoint, HeaderRow},
     error::RpcFault,
     facts,
@@ -195,14 +195,15 @@ impl Watcher {
         }
         let head = endpoint.latest().await?.number;
         let c = &profile.contracts;
-        for (name, address) in [
+        let single = [
             ("token", c.token),
             ("registry", c.registry),
             ("escrow", c.escrow),
             ("anchor", c.anchor),
-            ("distributor", c.distributor),
             ("beacon", c.beacon),
-        ] {
+        ];
+        let each_lane = c.distributors.iter().map(|d| ("distributor", *d));
+        for (name, address) in single.into_iter().chain(each_lane) {
             let code: Bytes = endpoint
                 .ask("eth_getCode", (Address::from(address), "latest"))
                 .await?;
@@ -255,29 +256,22 @@ impl Watcher {
             endpoint,
             "escrow",
             c.escrow,
-            TaskEscrow::distributorCall {},
-            "distributor",
-            c.distributor,
-        )
-        .await?;
-        self.wired(
-            endpoint,
-            "escrow",
-            c.escrow,
             TaskEscrow::tokenCall {},
             "token",
             c.token,
         )
         .await?;
-        self.wired(
-            endpoint,
-            "distributor",
-            c.distributor,
-            RewardDistributor::anchorCall {},
-            "anchor",
-            c.anchor,
-        )
-        .await?;
+        for (lane, distributor) in c.distributors.iter().enumerate() {
+            self.wired(
+                endpoint,
+                "anchor",
+                c.anchor,
+                EpochAnchor::distributorsCall(U256::from(lane)),
+                "distributor",
+                *distributor,
+            )
+            .await?;
+        }
         self.wired(
             endpoint,
             "anchor",

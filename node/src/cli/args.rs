@@ -456,6 +456,13 @@ pub struct ClaimArgs {
         conflicts_with = "proof"
     )]
     pub payee: Option<Account>,
+    /// Pay everybody who is due anything, up to 128 payees with one transaction, from this node's account
+    #[arg(
+        long,
+        env = "ASSAY_CLAIM_EVERYONE",
+        conflicts_with_all = ["payee", "export", "proof"]
+    )]
+    pub everyone: bool,
     /// Write the proof to a file instead of claiming
     #[arg(
         long,

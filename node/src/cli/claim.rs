@@ -20,7 +20,7 @@ use super::{
     text::Printer,
 };
 use crate::{
-    api::model::{ClaimsDone, ClaimsView, PaidLine, StatusView},
+    api::model::{ClaimsDone, ClaimsView, PaidLine, RelayDone, StatusView},
     chain::{Chain, ChainConfig, ChainError, OutboxStore},
 };
 
@@ -54,6 +54,10 @@ pub async fn run(folder: &Folder, args: &ClaimArgs, printer: Printer) -> Result<
     let config = folder.config()?;
     let profile = folder.profile(&config)?;
     let api = Api::open(folder)?;
+    if args.everyone {
+        let done: RelayDone = api.post("/v1/claims", &serde_json::json!({})).await?;
+        return relayed(&done, profile.params.token_decimals, printer);
+    }
     let payee = match args.payee {
         Some(payee) => payee,
         None => own_payee(&api).await?,
@@ -223,6 +227,26 @@ async fn from_proof(
     report(payee, &paid?, decimals, printer)
 }
 
+fn relayed(done: &RelayDone, decimals: u8, printer: Printer) -> Result<(), Failure> {
+    if printer.json {
+        return printer.data(done);
+    }
+    if done.paid.is_empty() {
+        printer.say("nothing is due to anybody now");
+    }
+    for p in &done.paid {
+        printer.line(&format!(
+            "paid {} tokens to a group of {} payees (lane {}, transaction 0x{}, {} gas)",
+            p.amount.to_decimal(decimals),
+            p.payees,
+            p.lane,
+            p.tx,
+            p.gas_used
+        ))?;
+    }
+    Ok(())
+}
+
 fn report(
     payee: Account,
     paid: &[PaidLine],
@@ -282,12 +306,12 @@ mod tests {
                     registry: address(8),
                     escrow: address(7),
                     anchor: address(6),
-                    distributor: address(5),
+                    distributors: vec![address(5)],
                     beacon: address(4),
                 },
                 params: Params::dev(),
             },
-            claims: vec![payouts.claim(&address(3)).unwrap()],
+            claims: vec![payouts.proofs().claim(&address(3)).unwrap()],
         }
     }
 

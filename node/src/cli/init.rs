@@ -171,7 +171,7 @@ mod tests {
                 registry: zero,
                 escrow: zero,
                 anchor: zero,
-                distributor: zero,
+                distributors: vec![zero],
                 beacon: zero,
             },
             params: Params::dev(),

@@ -112,7 +112,7 @@ fn profile() -> NetworkProfile {
             registry: address(2),
             escrow: address(3),
             anchor: address(4),
-            distributor: address(5),
+            distributors: vec![address(5)],
             beacon: address(6),
         },
         params: Params::dev(),

@@ -419,8 +419,8 @@ impl Node {
         lane: u32,
         payee: assay_protocol::id::Account,
     ) -> Result<Claim, NodeError> {
-        let file = self.payout_file(lane).await?;
-        file.claim(&payee).ok_or_else(|| {
+        let proofs = self.payout_file(lane).await?.proofs();
+        proofs.claim(&payee).ok_or_else(|| {
             NodeError::NotFound(format!("nothing is owed to 0x{payee} in lane {lane}"))
         })
     }

@@ -5,10 +5,9 @@ pragma solidity =0.8.37;
 /// @notice The draw, shared with the network's nodes: candidates stand in registry order with their weights; for seat i
 ///         r = uint256(keccak256(abi.encodePacked(seed, lane, term, uint32(i)))) % remainingWeight picks the candidate
 ///         in whose range of the running sum r falls; a picked candidate's weight becomes zero.
-/// @dev Candidates are packed as 20 bytes of address and 16 bytes of weight, members as 20 bytes of address.
+/// @dev Candidates are packed as 20 bytes of address and 16 bytes of weight.
 library CommitteeDraw {
     uint256 private constant CANDIDATE_BYTES = 36;
-    uint256 private constant MEMBER_BYTES = 20;
 
     /// @dev Packs candidates with their weights, in order.
     function pack(address[] memory accounts, uint128[] memory weights) internal pure returns (bytes memory data) {
@@ -27,28 +26,6 @@ library CommitteeDraw {
         }
         assembly ("memory-safe") {
             mstore(data, size)
-        }
-    }
-
-    /// @dev Packs member addresses, in order.
-    function packMembers(address[] memory members) internal pure returns (bytes memory data) {
-        for (uint256 i; i < members.length; ++i) {
-            data = bytes.concat(data, bytes20(members[i]));
-        }
-    }
-
-    /// @dev The member at a position of a packed list; the caller keeps `seat` in range.
-    function memberAt(bytes memory packed, uint256 seat) internal pure returns (address member) {
-        assembly ("memory-safe") {
-            member := shr(96, mload(add(add(packed, 0x20), mul(seat, 20))))
-        }
-    }
-
-    /// @dev All members of a packed list.
-    function unpackMembers(bytes memory packed) internal pure returns (address[] memory members) {
-        members = new address[](packed.length / MEMBER_BYTES);
-        for (uint256 i; i < members.length; ++i) {
-            members[i] = memberAt(packed, i);
         }
     }
 

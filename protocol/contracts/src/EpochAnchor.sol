@@ -2,11 +2,12 @@
 pragma solidity =0.8.37;
 
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
-import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 
 import {CodeBlob} from "./CodeBlob.sol";
+import {Committee} from "./Committee.sol";
 import {CommitteeDraw} from "./CommitteeDraw.sol";
+import {EpochHeader, EpochHeaders, SettledTask} from "./EpochHeader.sol";
 import {IBeacon} from "./IBeacon.sol";
 import {IDistributor, IEscrow, IRegistryView} from "./IWiring.sol";
 
@@ -17,61 +18,17 @@ import {IDistributor, IEscrow, IRegistryView} from "./IWiring.sol";
 /// @dev Checks signatures, order and budget; it cannot check scores, nodes do that. There is no owner: draws and posts
 ///      are open to anybody. Invariant: what a lane owes is exactly what was released for it.
 contract EpochAnchor is EIP712, ReentrancyGuardTransient {
-    /// @notice A lane's epoch. Field `view_` is called `view` in the EIP-712 type and in the published ABI.
-    struct EpochHeader {
-        /// Lane the epoch belongs to.
-        uint32 lane;
-        /// One more than the lane's last epoch.
-        uint64 epoch;
-        /// Attempt within the epoch; leaders rotate by it.
-        uint32 view_;
-        /// Term of the committee that signs.
-        uint64 term;
-        /// Header hash of the previous epoch; zero for epoch 1.
-        bytes32 parent;
-        /// Block the epoch was computed at.
-        uint64 chainBlock;
-        /// Hash of that block.
-        bytes32 chainBlockHash;
-        /// Root over the signed records of the epoch.
-        bytes32 recordsRoot;
-        /// Root over the states of the lane's tasks.
-        bytes32 stateRoot;
-        /// Root of the payout tree (see PositionalMerkle).
-        bytes32 payoutRoot;
-        /// Root of the loss tree (see PositionalMerkle).
-        bytes32 lossRoot;
-        /// Root over reputations.
-        bytes32 reputationRoot;
-        /// blake3 hash of the file that lists the payout leaves.
-        bytes32 payoutFile;
-        /// Sum of all payout leaves, in token base units.
-        uint256 totalOwed;
-        /// keccak256(abi.encode(settled)).
-        bytes32 settledHash;
-    }
-
-    /// @notice A task whose money the epoch takes from the escrow.
-    struct SettledTask {
-        bytes32 taskId;
-        address client;
-    }
-
     struct Lane {
+        /// CodeBlob with the committee in office (see Committee); zero when there was never one.
+        address committee;
         /// Last posted epoch; zero when there is none.
-        uint64 epoch;
-        /// Term of the current committee; zero when there was never one.
-        uint64 term;
-        /// Epoch count when the current committee was drawn.
-        uint64 termStart;
-        /// Signatures a header needs.
-        uint16 threshold;
+        uint48 epoch;
         /// Unix time in seconds of the last post or draw.
         uint48 lastActivity;
-        /// CodeBlob with the members, 20 bytes each, ascending.
-        address members;
-        bytes32 lossRoot;
-        bytes32 reputationRoot;
+        /// Header hash of the last epoch.
+        bytes32 head;
+        /// Epoch count when the committee in office was drawn.
+        uint64 termStart;
     }
 
     struct DrawRequest {
@@ -83,10 +40,6 @@ contract EpochAnchor is EIP712, ReentrancyGuardTransient {
         uint48 requestedAt;
     }
 
-    /// @notice Type of the signed header; its struct hash is "the header hash".
-    bytes32 public constant HEADER_TYPEHASH = keccak256(
-        "EpochHeader(uint32 lane,uint64 epoch,uint32 view,uint64 term,bytes32 parent,uint64 chainBlock,bytes32 chainBlockHash,bytes32 recordsRoot,bytes32 stateRoot,bytes32 payoutRoot,bytes32 lossRoot,bytes32 reputationRoot,bytes32 payoutFile,uint256 totalOwed,bytes32 settledHash)"
-    );
     /// @notice Most lanes a network may have.
     uint32 public constant MAX_LANES = 1024;
     /// @notice Age in blocks up to which the chain knows a block's hash.
@@ -100,8 +53,6 @@ contract EpochAnchor is EIP712, ReentrancyGuardTransient {
     IRegistryView public immutable registry;
     /// @notice The TaskEscrow money is released from.
     IEscrow public immutable escrow;
-    /// @notice The RewardDistributor payout roots are activated in.
-    IDistributor public immutable distributor;
     /// @notice Source of randomness for draws.
     IBeacon public immutable beacon;
     /// @notice Number of lanes; lanes are 0 to lanes - 1.
@@ -114,22 +65,16 @@ contract EpochAnchor is EIP712, ReentrancyGuardTransient {
     mapping(uint32 lane => Lane) private _lanes;
     mapping(uint32 lane => DrawRequest) private _draws;
 
-    /// @notice Header hash of a posted epoch; zero when it was not posted.
-    mapping(uint32 lane => mapping(uint64 epoch => bytes32)) public headerHash;
+    /// @notice The RewardDistributor of each lane, where its money goes and its payout roots are activated.
+    IDistributor[] public distributors;
 
     /// @notice A draw was requested; the beacon value of `ref` decides between `candidates` validators.
     event DrawRequested(uint32 indexed lane, uint64 indexed term, uint64 ref, uint256 candidates);
     /// @notice `members` serve `lane` from now on; a header needs `threshold` signatures.
     event CommitteeDrawn(uint32 indexed lane, uint64 indexed term, address[] members, uint16 threshold);
-    /// @notice An epoch was accepted.
+    /// @notice An epoch was accepted. Bit i of `signers` is set when the committee's member i signed.
     event EpochPosted(
-        uint32 indexed lane,
-        uint64 indexed epoch,
-        bytes32 headerHash,
-        EpochHeader header,
-        SettledTask[] settled,
-        bytes signerIndexes,
-        address poster
+        uint32 indexed lane, uint64 indexed epoch, address indexed poster, EpochHeader header, uint256 signers
     );
 
     /// @notice A constructor argument is zero or out of range.
@@ -162,51 +107,40 @@ contract EpochAnchor is EIP712, ReentrancyGuardTransient {
     error StaleBlock(uint64 chainBlock, uint256 current);
     /// @notice The settled tasks are not those of the header.
     error WrongSettledHash(bytes32 expected, bytes32 given);
-    /// @notice Fewer signatures than the threshold.
-    error QuorumTooSmall(uint256 given, uint256 threshold);
-    /// @notice `signatures` must hold 64 bytes per signer.
-    error BadSignatureLength(uint256 expected, uint256 given);
-    /// @notice Signer indexes must rise strictly and stay below the number of members.
-    error BadSignerIndex(uint256 position);
-    /// @notice The signature at this position is not the named member's.
-    error BadSignature(uint256 position);
-    /// @notice What the lane owes must be exactly what was released for it.
-    error NotConserved(uint256 totalOwed, uint256 released);
-
     /// @param registry_ the Registry, wired to this address
-    /// @param escrow_ the TaskEscrow, wired to this address and the distributor
-    /// @param distributor_ the RewardDistributor, wired to this address
+    /// @param escrow_ the TaskEscrow, wired to this address
+    /// @param distributors_ one RewardDistributor per lane, each wired to this address and the escrow's token
     /// @param beacon_ source of randomness
-    /// @param lanes_ number of lanes, 1 to MAX_LANES
     /// @param committeeMax_ largest committee, at least 1
     /// @param termEpochs_ epochs of a term, at least 1
     constructor(
         address registry_,
         address escrow_,
-        address distributor_,
+        address[] memory distributors_,
         address beacon_,
-        uint32 lanes_,
         uint8 committeeMax_,
         uint64 termEpochs_
     ) EIP712("Assay", "1") {
+        uint256 lanes_ = distributors_.length;
         if (beacon_ == address(0) || lanes_ == 0 || lanes_ > MAX_LANES || committeeMax_ == 0 || termEpochs_ == 0) {
             revert BadConfiguration();
         }
         registry = IRegistryView(registry_);
         escrow = IEscrow(escrow_);
-        distributor = IDistributor(distributor_);
         beacon = IBeacon(beacon_);
-        lanes = lanes_;
+        lanes = uint32(lanes_);
         committeeMax = committeeMax_;
         termEpochs = termEpochs_;
         if (IRegistryView(registry_).anchor() != address(this)) revert BadWiring(registry_);
-        if (IEscrow(escrow_).anchor() != address(this) || IEscrow(escrow_).distributor() != distributor_) {
-            revert BadWiring(escrow_);
+        if (IEscrow(escrow_).anchor() != address(this)) revert BadWiring(escrow_);
+        for (uint256 lane; lane < lanes_; ++lane) {
+            address d = distributors_[lane];
+            if (
+                IDistributor(d).anchor() != address(this) || IDistributor(d).lane() != lane
+                    || IDistributor(d).token() != IEscrow(escrow_).token()
+            ) revert BadWiring(d);
+            distributors.push(IDistributor(d));
         }
-        if (
-            IDistributor(distributor_).anchor() != address(this)
-                || IDistributor(distributor_).token() != IEscrow(escrow_).token()
-        ) revert BadWiring(distributor_);
     }
 
     /// @notice Asks for a new committee when there are more validators than seats. Anyone may, once the term is over.
@@ -223,14 +157,14 @@ contract EpochAnchor is EIP712, ReentrancyGuardTransient {
         d.candidates = CodeBlob.write(CommitteeDraw.pack(candidates, weights));
         d.ref = ref;
         d.requestedAt = uint48(block.number);
-        emit DrawRequested(lane, l.term + 1, ref, candidates.length);
+        emit DrawRequested(lane, _term(l) + 1, ref, candidates.length);
     }
 
     /// @notice Installs a new committee: everybody when they fit, else the outcome of the requested draw.
     function drawCommittee(uint32 lane) external {
         Lane storage l = _drawable(lane);
         DrawRequest storage d = _draws[lane];
-        uint64 term = l.term + 1;
+        uint64 term = _term(l) + 1;
         address[] memory members;
         if (d.candidates != address(0) && !_expired(d)) {
             (bytes32 seed, bool ready) = beacon.valueAt(d.ref);
@@ -244,41 +178,36 @@ contract EpochAnchor is EIP712, ReentrancyGuardTransient {
         delete _draws[lane];
         CommitteeDraw.sort(members);
         uint16 threshold = uint16((2 * members.length + 2) / 3);
-        l.term = term;
         l.termStart = l.epoch;
-        l.threshold = threshold;
         l.lastActivity = uint48(block.timestamp);
-        l.members = CodeBlob.write(CommitteeDraw.packMembers(members));
+        l.committee = CodeBlob.write(Committee.pack(term, threshold, address(distributors[lane]), members));
         emit CommitteeDrawn(lane, term, members, threshold);
     }
 
     /// @notice Posts an epoch. Anyone may, with enough signatures.
     /// @param header the signed header
     /// @param settled tasks whose money the epoch takes, hashed in the header
-    /// @param signerIndexes one byte per signer: its position in the committee, strictly rising
-    /// @param signatures 64 bytes per signer (EIP-2098) over the EIP-712 digest of the header
+    /// @param signers bit i is set when the committee's member i signed
+    /// @param signatures 64 bytes (EIP-2098) per signer, in the order of their seats, over the header's EIP-712 digest
     function post(
         EpochHeader calldata header,
         SettledTask[] calldata settled,
-        bytes calldata signerIndexes,
+        uint256 signers,
         bytes calldata signatures
     ) external nonReentrant {
-        if (header.lane >= lanes) revert UnknownLane(header.lane);
         Lane storage l = _lanes[header.lane];
-        _checkContext(l, header);
+        bytes memory committee_ = _checkContext(l, header);
         bytes32 settledHash = keccak256(abi.encode(settled));
         if (settledHash != header.settledHash) revert WrongSettledHash(settledHash, header.settledHash);
-        bytes32 hash = hashHeader(header);
-        _checkQuorum(l, _hashTypedDataV4(hash), signerIndexes, signatures);
+        bytes32 hash = EpochHeaders.hash(header);
+        Committee.requireQuorum(committee_, _hashTypedDataV4(hash), signers, signatures);
 
-        l.epoch = header.epoch;
+        l.epoch = uint48(header.epoch);
         l.lastActivity = uint48(block.timestamp);
-        l.lossRoot = header.lossRoot;
-        l.reputationRoot = header.reputationRoot;
-        headerHash[header.lane][header.epoch] = hash;
+        l.head = hash;
 
-        _settle(header, settled);
-        emit EpochPosted(header.lane, header.epoch, hash, header, settled, signerIndexes, msg.sender);
+        _settle(header, settled, Committee.distributor(committee_));
+        _emitPosted(header, signers);
     }
 
     /// @notice The last epoch of a lane.
@@ -287,14 +216,20 @@ contract EpochAnchor is EIP712, ReentrancyGuardTransient {
     /// @return term term of the committee in office, zero when there was never one
     function head(uint32 lane) external view returns (uint64 epoch, bytes32 hash, uint64 term) {
         Lane storage l = _lanes[lane];
-        return (l.epoch, headerHash[lane][l.epoch], l.term);
+        return (l.epoch, l.head, _term(l));
     }
 
-    /// @notice The committee in office; empty when none was drawn. Signer indexes are positions in `members`.
+    /// @notice Whether `header` is the last one posted in its lane. Everything it anchors can then be proven from it.
+    function isHead(EpochHeader calldata header) external view returns (bool) {
+        return header.epoch != 0 && EpochHeaders.hash(header) == _lanes[header.lane].head;
+    }
+
+    /// @notice The committee in office; empty when none was drawn. Bit i of a post's `signers` is `members[i]`.
     function committee(uint32 lane) external view returns (uint64 term, address[] memory members, uint16 threshold) {
         Lane storage l = _lanes[lane];
-        if (l.term == 0) return (0, members, 0);
-        return (l.term, CommitteeDraw.unpackMembers(CodeBlob.read(l.members)), l.threshold);
+        if (l.committee == address(0)) return (0, members, 0);
+        bytes memory data = CodeBlob.read(l.committee);
+        return (Committee.term(data), Committee.members(data), Committee.threshold(data));
     }
 
     /// @notice The pending draw of a lane; `ref` is the beacon reference that decides it.
@@ -303,24 +238,14 @@ contract EpochAnchor is EIP712, ReentrancyGuardTransient {
         return (d.candidates != address(0), d.ref, d.requestedAt);
     }
 
-    /// @notice Root of the latest loss tree of a lane.
-    function lossRoot(uint32 lane) external view returns (bytes32) {
-        return _lanes[lane].lossRoot;
-    }
-
-    /// @notice Root of the latest reputations of a lane.
-    function reputationRoot(uint32 lane) external view returns (bytes32) {
-        return _lanes[lane].reputationRoot;
-    }
-
     /// @notice EIP-712 struct hash of a header.
-    function hashHeader(EpochHeader calldata header) public pure returns (bytes32) {
-        return keccak256(abi.encode(HEADER_TYPEHASH, header));
+    function hashHeader(EpochHeader calldata header) external pure returns (bytes32) {
+        return EpochHeaders.hash(header);
     }
 
     /// @notice What committee members sign: the EIP-712 digest of a header for this chain and contract.
     function digest(EpochHeader calldata header) external view returns (bytes32) {
-        return _hashTypedDataV4(hashHeader(header));
+        return _hashTypedDataV4(EpochHeaders.hash(header));
     }
 
     /// @notice EIP-712 domain separator of this contract.
@@ -328,10 +253,15 @@ contract EpochAnchor is EIP712, ReentrancyGuardTransient {
         return _domainSeparatorV4();
     }
 
+    /// @dev Term of the committee in office; zero when there was never one.
+    function _term(Lane storage l) private view returns (uint64) {
+        return l.committee == address(0) ? 0 : Committee.term(CodeBlob.read(l.committee));
+    }
+
     function _drawable(uint32 lane) private view returns (Lane storage l) {
         if (lane >= lanes) revert UnknownLane(lane);
         l = _lanes[lane];
-        if (l.term == 0) return l;
+        if (l.committee == address(0)) return l;
         uint64 served = l.epoch - l.termStart;
         uint256 stalledAt = l.lastActivity + STALL_SECONDS;
         if (served < termEpochs && block.timestamp < stalledAt) revert TermRunning(termEpochs - served, stalledAt);
@@ -344,51 +274,50 @@ contract EpochAnchor is EIP712, ReentrancyGuardTransient {
         return !ready;
     }
 
-    function _checkContext(Lane storage l, EpochHeader calldata header) private view {
-        if (l.term == 0) revert NoCommittee(header.lane);
-        if (header.epoch != l.epoch + 1) revert WrongEpoch(l.epoch + 1, header.epoch);
-        if (header.term != l.term) revert WrongTerm(l.term, header.term);
-        // Epoch 0 does not exist, so its hash reads as the zero parent of epoch 1.
-        bytes32 parent = headerHash[header.lane][l.epoch];
-        if (header.parent != parent) revert WrongParent(parent, header.parent);
+    /// @dev `emit EpochPosted(header.lane, header.epoch, msg.sender, header, signers)`, with the header's words copied as
+    ///      they came: they are signed by now, so each fits its type.
+    function _emitPosted(EpochHeader calldata header, uint256 signers) private {
+        bytes32 topic = EpochPosted.selector;
+        uint256 lane = header.lane;
+        uint256 epoch = header.epoch;
+        assembly ("memory-safe") {
+            let at := mload(0x40)
+            calldatacopy(at, header, 0x220)
+            mstore(add(at, 0x220), signers)
+            log4(at, 0x240, topic, lane, epoch, caller())
+        }
+    }
+
+    /// @dev Moves the settled tasks' money and activates the payout root, to the last unit.
+    function _settle(EpochHeader calldata header, SettledTask[] calldata settled, address distributor) private {
+        uint256 moved;
+        for (uint256 i; i < settled.length; ++i) {
+            moved += escrow.release(settled[i].taskId, settled[i].client, header.lane, header.chainBlock, distributor);
+        }
+        IDistributor(distributor).activate(
+            header.epoch, header.payoutRoot, header.payoutCount, moved, header.totalOwed
+        );
+    }
+
+    /// @dev Reverts unless the header continues its lane; returns the committee in office.
+    function _checkContext(Lane storage l, EpochHeader calldata header)
+        private
+        view
+        returns (bytes memory committee_)
+    {
+        if (l.committee == address(0)) {
+            if (header.lane >= lanes) revert UnknownLane(header.lane);
+            revert NoCommittee(header.lane);
+        }
+        if (header.epoch != uint256(l.epoch) + 1) revert WrongEpoch(uint64(l.epoch) + 1, header.epoch);
+        if (header.parent != l.head) revert WrongParent(l.head, header.parent);
         uint256 chainBlock = header.chainBlock;
         if (
             chainBlock >= block.number || block.number - chainBlock > BLOCK_WINDOW
                 || blockhash(chainBlock) != header.chainBlockHash
         ) revert StaleBlock(header.chainBlock, block.number);
-    }
-
-    /// @dev Moves the settled tasks' money and activates the payout root, to the last unit.
-    function _settle(EpochHeader calldata header, SettledTask[] calldata settled) private {
-        uint256 moved;
-        for (uint256 i; i < settled.length; ++i) {
-            moved += escrow.release(settled[i].taskId, settled[i].client, header.lane, header.chainBlock);
-        }
-        uint256 released = distributor.noteReleased(header.lane, moved);
-        if (header.totalOwed != released) revert NotConserved(header.totalOwed, released);
-        distributor.activate(header.payoutRoot, header.totalOwed, header.epoch, header.lane);
-    }
-
-    function _checkQuorum(Lane storage l, bytes32 digest_, bytes calldata indexes, bytes calldata signatures)
-        private
-        view
-    {
-        uint256 count = indexes.length;
-        if (count < l.threshold) revert QuorumTooSmall(count, l.threshold);
-        if (signatures.length != count * 64) revert BadSignatureLength(count * 64, signatures.length);
-        bytes memory members = CodeBlob.read(l.members);
-        uint256 seats = members.length / 20;
-        uint256 next;
-        for (uint256 i; i < count; ++i) {
-            uint256 seat = uint8(indexes[i]);
-            if (seat < next || seat >= seats) revert BadSignerIndex(i);
-            next = seat + 1;
-            bytes32 r = bytes32(signatures[i * 64:]);
-            bytes32 vs = bytes32(signatures[i * 64 + 32:]);
-            (address signer, ECDSA.RecoverError err,) = ECDSA.tryRecover(digest_, r, vs);
-            if (err != ECDSA.RecoverError.NoError || signer != CommitteeDraw.memberAt(members, seat)) {
-                revert BadSignature(i);
-            }
-        }
+        committee_ = CodeBlob.read(l.committee);
+        uint64 term = Committee.term(committee_);
+        if (header.term != term) revert WrongTerm(term, header.term);
     }
 }

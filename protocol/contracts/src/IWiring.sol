@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity =0.8.37;
 
+import {EpochHeader} from "./EpochHeader.sol";
+
 /// @title What the registry, the escrow and the distributor ask of the anchor
 interface IAnchorView {
     /// @notice Number of lanes.
     function lanes() external view returns (uint32);
-    /// @notice Root of a lane's latest loss tree.
-    function lossRoot(uint32 lane) external view returns (bytes32);
+    /// @notice The last epoch of a lane: number (zero when there is none), header hash, term of the committee.
+    function head(uint32 lane) external view returns (uint64 epoch, bytes32 hash, uint64 term);
+    /// @notice Whether `header` is the last one posted in its lane.
+    function isHead(EpochHeader calldata header) external view returns (bool);
 }
 
 /// @title What the anchor asks of the registry
@@ -23,20 +27,20 @@ interface IEscrow {
     function token() external view returns (address);
     /// @notice The anchor the escrow is wired to.
     function anchor() external view returns (address);
-    /// @notice Where released money goes.
-    function distributor() external view returns (address);
-    /// @notice Moves what a task held at the end of block `asOfBlock` to the distributor.
-    function release(bytes32 taskId, address client, uint32 lane, uint64 asOfBlock) external returns (uint256 amount);
+    /// @notice Moves what a task held at the end of block `asOfBlock` to `distributor`.
+    function release(bytes32 taskId, address client, uint32 lane, uint64 asOfBlock, address distributor)
+        external
+        returns (uint256 amount);
 }
 
-/// @title What the anchor asks of the distributor
+/// @title What the anchor asks of a lane's distributor
 interface IDistributor {
     /// @notice The reward token.
     function token() external view returns (address);
     /// @notice The anchor the distributor is wired to.
     function anchor() external view returns (address);
-    /// @notice Books money that has just arrived for a lane; returns all that was ever released for it.
-    function noteReleased(uint32 lane, uint256 amount) external returns (uint256 releasedTotal);
-    /// @notice Makes a payout root claimable.
-    function activate(bytes32 root, uint256 totalOwed, uint64 epoch, uint32 lane) external;
+    /// @notice The lane the distributor pays for.
+    function lane() external view returns (uint32);
+    /// @notice Books money that has just arrived and makes a payout root claimable.
+    function activate(uint64 epoch, bytes32 root, uint32 count, uint256 moved, uint256 totalOwed) external;
 }

@@ -5,6 +5,7 @@ import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 
+import {EpochHeader} from "./EpochHeader.sol";
 import {ExactTransfer} from "./ExactTransfer.sol";
 import {IAnchorView} from "./IWiring.sol";
 import {PositionalMerkle} from "./PositionalMerkle.sol";
@@ -126,8 +127,10 @@ contract Registry is ReentrancyGuardTransient {
     error NotUnbonding(address account);
     /// @notice Withdrawal is possible from `readyAt` on.
     error NotReady(uint64 readyAt);
-    /// @notice `withdraw` serves one lane; with several use `withdrawWithLosses`.
+    /// @notice There must be one entry per lane.
     error LaneCountMismatch(uint256 given, uint32 lanes);
+    /// @notice This is not the last header of `lane`; a newer epoch may have been posted meanwhile.
+    error NotTheHead(uint32 lane);
     /// @notice The proof does not show this account's losses in `lane`.
     error BadLossProof(uint32 lane);
 
@@ -215,39 +218,21 @@ contract Registry is ReentrancyGuardTransient {
         emit UnbondRequested(msg.sender, readyAt);
     }
 
-    /// @notice Leaves on a network with one lane. Accounts without the labeler role pass (0, 0, []).
-    /// @param lossTotal what the caller has lost according to lane 0's latest loss root
-    /// @param index position of the caller's leaf
-    /// @param proof siblings of the caller's leaf; when the loss root is zero pass (0, 0, [])
-    /// @dev A labeler without a leaf in a tree that has others uses `withdrawWithLosses`.
-    function withdraw(uint128 lossTotal, uint256 index, bytes32[] calldata proof) external nonReentrant {
+    /// @notice Leaves. A labeler shows what it has lost: per lane its last header and the caller's place in that header's
+    ///         loss tree. Accounts without the labeler role pass ([], []).
+    /// @param heads the last header of each lane; of a lane without epochs only `lane` counts, everything else is zero
+    /// @param perLane per lane one of: nothing (the loss root is zero, or there are no epochs); the caller's own leaf; or proof
+    ///        that the caller has no leaf: the neighbours it would stand between, or the one leaf at the edge of the tree
+    /// @dev A neighbour on the right may be padding (account zero), which ends the tree.
+    function withdraw(EpochHeader[] calldata heads, LossLeaf[][] calldata perLane) external nonReentrant {
         Account storage a = _leaving(msg.sender);
         uint256 losses;
         if (a.roles & ROLE_LABELER != 0) {
             uint32 lanes = IAnchorView(anchor).lanes();
-            if (lanes != 1) revert LaneCountMismatch(1, lanes);
-            bytes32 root = IAnchorView(anchor).lossRoot(0);
-            bool proven = root == bytes32(0)
-                ? lossTotal == 0 && proof.length == 0
-                : PositionalMerkle.verify(root, PositionalMerkle.lossLeaf(msg.sender, lossTotal), index, proof);
-            if (!proven) revert BadLossProof(0);
-            losses = lossTotal;
-        }
-        _payOut(a, losses);
-    }
-
-    /// @notice Leaves on a network with any number of lanes; one entry per lane shows the caller's losses there.
-    /// @dev An entry is one of: nothing (the lane's loss root is zero); the caller's own leaf; or proof that the
-    ///      caller has no leaf: the neighbours it would stand between, or the one leaf at the edge of the tree.
-    ///      A neighbour on the right may be padding (account zero), which ends the tree.
-    function withdrawWithLosses(LossLeaf[][] calldata perLane) external nonReentrant {
-        Account storage a = _leaving(msg.sender);
-        uint256 losses;
-        if (a.roles & ROLE_LABELER != 0) {
-            uint32 lanes = IAnchorView(anchor).lanes();
+            if (heads.length != lanes) revert LaneCountMismatch(heads.length, lanes);
             if (perLane.length != lanes) revert LaneCountMismatch(perLane.length, lanes);
             for (uint32 lane; lane < lanes; ++lane) {
-                losses += _provenLoss(lane, perLane[lane]);
+                losses += _provenLoss(_lossRoot(lane, heads[lane]), lane, perLane[lane]);
             }
         }
         _payOut(a, losses);
@@ -322,9 +307,17 @@ contract Registry is ReentrancyGuardTransient {
         a.validatorSlot = 0;
     }
 
-    /// @dev The caller's loss in one lane; see `withdrawWithLosses` for what counts as proof.
-    function _provenLoss(uint32 lane, LossLeaf[] calldata leaves) private view returns (uint256) {
-        bytes32 root = IAnchorView(anchor).lossRoot(lane);
+    /// @dev Loss root of a lane's last epoch, shown by its header; zero when there is no epoch.
+    function _lossRoot(uint32 lane, EpochHeader calldata head) private view returns (bytes32) {
+        if (head.lane != lane) revert NotTheHead(lane);
+        (uint64 epoch,,) = IAnchorView(anchor).head(lane);
+        if (epoch == 0) return bytes32(0);
+        if (!IAnchorView(anchor).isHead(head)) revert NotTheHead(lane);
+        return head.lossRoot;
+    }
+
+    /// @dev The caller's loss in one lane; see `withdraw` for what counts as proof.
+    function _provenLoss(bytes32 root, uint32 lane, LossLeaf[] calldata leaves) private view returns (uint256) {
         if (leaves.length == 0) {
             if (root != bytes32(0)) revert BadLossProof(lane);
             return 0;

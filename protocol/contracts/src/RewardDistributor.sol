@@ -3,40 +3,20 @@ pragma solidity =0.8.37;
 
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
-import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
-import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
-import {IAnchorView} from "./IWiring.sol";
 import {PositionalMerkle} from "./PositionalMerkle.sol";
 
-/// @title Pays everybody what the payout trees say, for ever
-/// @notice A leaf holds all that a payee was ever owed in a lane; a claim pays what is not paid yet. Anyone may claim
+/// @title Pays everybody in one lane what the payout trees say, for ever
+/// @notice A leaf holds all that a payee was ever owed in the lane; a claim pays what is not paid yet. Anyone may claim
 ///         for anyone: the money only ever goes to the payee of the leaf. No owner, no pause, no expiry.
-/// @dev The last KEPT_ROOTS roots of a lane stay claimable, so that a claim does not race the next epoch.
-///      Invariants: a lane never pays more than was released for it; nobody is paid more than their largest leaf;
-///      the token balance is at least released minus claimed over all lanes.
-contract RewardDistributor is ReentrancyGuardTransient {
+/// @dev A lane has a distributor of its own, so a committee that signs a tree larger than its budget can empty its own
+///      lane and no other, without a slot of books that every claim would have to write.
+///      The last KEPT_ROOTS roots stay claimable, so that a claim does not race the next epoch.
+///      What is paid is booked before the token is called and nothing is read after it, so a token that calls back finds
+///      nothing left to take.
+///      Invariants: never more is paid than was released here; nobody is paid more than their largest leaf.
+contract RewardDistributor {
     using SafeERC20 for IERC20;
-    using SafeCast for uint256;
-
-    /// @notice A lane's books, in token base units.
-    struct LaneAccount {
-        /// All that the escrow has moved here for the lane.
-        uint128 released;
-        /// All that the lane has paid out.
-        uint128 claimed;
-        /// Sum of the leaves of the newest root.
-        uint128 owed;
-        /// Epoch of the newest root; zero when there is none.
-        uint64 epoch;
-    }
-
-    /// @notice A payout root. `activatesAt` is a Unix time in seconds.
-    struct PayoutRoot {
-        bytes32 root;
-        uint64 epoch;
-        uint64 activatesAt;
-    }
 
     /// @notice One leaf with its proof, for `claimMany`.
     struct Claim {
@@ -46,195 +26,216 @@ contract RewardDistributor is ReentrancyGuardTransient {
         bytes32[] proof;
     }
 
-    /// @notice Roots of a lane that stay claimable, newest included.
+    /// @notice Roots that stay claimable, newest included.
     uint64 public constant KEPT_ROOTS = 16;
+    /// @dev Bytes of one leaf in `claimSubtree`: payee (20) and total (16, big endian).
+    uint256 private constant LEAF_BYTES = 36;
+    /// @notice Most leaves of one `claimSubtree`.
+    uint256 public constant MAX_SUBTREE = 1024;
 
     /// @notice The token rewards are paid in.
     IERC20 public immutable token;
     /// @notice The EpochAnchor; only it can activate roots and book releases.
     address public immutable anchor;
+    /// @notice The lane this distributor pays for.
+    uint32 public immutable lane;
     /// @notice Seconds between the posting of a root and the first claim on it.
-    uint64 public immutable ACTIVATION_DELAY;
+    uint48 public immutable ACTIVATION_DELAY;
 
-    /// @notice Token base units paid to a payee from a lane so far.
-    mapping(uint32 lane => mapping(address payee => uint256)) public paid;
+    /// @notice All that the escrow has moved here, in token base units. The newest tree owes exactly that.
+    uint256 public totalReleased;
+    /// @notice Token base units paid to a payee so far.
+    mapping(address payee => uint256) public paid;
 
-    mapping(uint32 lane => LaneAccount) private _lanes;
-    mapping(uint32 lane => PayoutRoot[KEPT_ROOTS]) private _roots;
+    /// @dev One word per root: its first 24 bytes || activatesAt (6, Unix seconds) || depth (1) || generation (1), the low byte of
+    ///      epoch / KEPT_ROOTS, which tells the epochs that share a slot apart.
+    ///      192 bits of the root are compared: a second tree for a given root is 2^192 work, and two trees of one's own
+    ///      making are of use only to those who sign the root, who can sign any tree.
+    uint256[KEPT_ROOTS] private _roots;
 
-    /// @notice `amount` went to `payee`, whose leaf in `lane` stands at `total`.
-    event Claimed(uint32 indexed lane, address indexed payee, uint256 amount, uint128 total);
+    /// @notice `amount` went to `payee`.
+    event Claimed(address indexed payee, uint256 amount);
+    /// @notice `amount` in all went to the payees of `count` neighbouring leaves; the token's own events name each.
+    event SubtreeClaimed(uint64 indexed epoch, uint256 first, uint256 count, uint256 amount);
 
     /// @notice A constructor argument is the zero address.
     error BadConfiguration();
     /// @notice Only the anchor may call this.
     error OnlyAnchor(address caller);
-    /// @notice Fewer tokens are here than the books of the lane say.
-    error ReleaseNotReceived(uint256 booked, uint256 balance);
-    /// @notice Epochs of a lane follow each other without gaps.
-    error WrongEpoch(uint64 expected, uint64 given);
-    /// @notice The root owes more than was released for the lane.
-    error OverBudget(uint256 totalOwed, uint256 released);
-    /// @notice The root owes less than the root before it.
-    error OwedShrinks(uint256 previous, uint256 totalOwed);
-    /// @notice Money is owed but the tree is empty.
+    /// @notice What the newest tree owes must be exactly what was ever released here.
+    error NotConserved(uint256 totalOwed, uint256 released);
+    /// @notice Money is owed but the tree is empty, or the other way round.
     error EmptyTree(uint256 totalOwed);
-    /// @notice Posting now would leave the lane without an active root; wait until `activatesAt`.
-    error ActivationBacklog(uint64 activatesAt);
+    /// @notice Posting now could leave no active root; wait until `notBefore`.
+    error ActivationBacklog(uint256 notBefore);
     /// @notice This epoch's root is empty, unknown or no longer kept; use a newer epoch.
-    error UnknownRoot(uint32 lane, uint64 epoch);
+    error UnknownRoot(uint64 epoch);
     /// @notice Claims on this root start at `activatesAt`.
-    error NotActive(uint64 activatesAt);
+    error NotActive(uint256 activatesAt);
     /// @notice The proof does not lead from this leaf to the root.
     error BadProof(address payee, uint256 index);
+    /// @notice `leaves` is no whole subtree: 36 bytes for each of 2^n leaves, the first at a multiple of 2^n, at most 1,024.
+    error BadSubtree(uint256 first, uint256 bytesGiven);
     /// @notice All of this leaf has been paid.
     error NothingDue(address payee, uint256 paid);
-    /// @notice The leaves of this root exceed what was released for the lane.
-    error LaneExhausted(uint32 lane, uint256 amount, uint256 available);
 
     /// @param token_ reward token
     /// @param anchor_ the EpochAnchor, which may be deployed later at this address
+    /// @param lane_ lane this distributor pays for
     /// @param activationDelay seconds between posting and claiming; zero on development networks
-    constructor(IERC20 token_, address anchor_, uint64 activationDelay) {
+    constructor(IERC20 token_, address anchor_, uint32 lane_, uint48 activationDelay) {
         if (address(token_) == address(0) || anchor_ == address(0)) revert BadConfiguration();
         token = token_;
         anchor = anchor_;
+        lane = lane_;
         ACTIVATION_DELAY = activationDelay;
     }
 
-    modifier onlyAnchor() {
-        if (msg.sender != anchor) revert OnlyAnchor(msg.sender);
-        _;
-    }
-
-    /// @notice Books `amount` base units that the escrow has just moved here for `lane`. Anchor only.
-    /// @return releasedTotal all that was ever released for the lane
-    function noteReleased(uint32 lane, uint256 amount) external onlyAnchor returns (uint256 releasedTotal) {
-        LaneAccount storage a = _lanes[lane];
-        releasedTotal = a.released + amount;
-        if (amount != 0) {
-            uint256 booked = releasedTotal - a.claimed;
-            uint256 balance = token.balanceOf(address(this));
-            if (balance < booked) revert ReleaseNotReceived(booked, balance);
-            a.released = releasedTotal.toUint128();
-        }
-    }
-
-    /// @notice Makes a root claimable after ACTIVATION_DELAY. Anchor only.
+    /// @notice Books `moved` base units that the escrow has just moved here, and makes a root claimable after
+    ///         ACTIVATION_DELAY. Anchor only; the anchor keeps epochs in order.
+    /// @param epoch the lane's epoch
     /// @param root root of the payout tree, zero when nothing was ever owed
-    /// @param totalOwed_ sum of all leaves, in base units
-    /// @param epoch the lane's epoch, one more than the last
-    /// @param lane lane the root belongs to
-    function activate(bytes32 root, uint256 totalOwed_, uint64 epoch, uint32 lane) external onlyAnchor {
-        LaneAccount storage a = _lanes[lane];
-        if (epoch != a.epoch + 1) revert WrongEpoch(a.epoch + 1, epoch);
-        if (totalOwed_ > a.released) revert OverBudget(totalOwed_, a.released);
-        if (totalOwed_ < a.owed) revert OwedShrinks(a.owed, totalOwed_);
-        if (root == bytes32(0) && totalOwed_ != 0) revert EmptyTree(totalOwed_);
+    /// @param count number of its leaves
+    /// @param moved base units that arrived with this epoch
+    /// @param totalOwed sum of all leaves, in base units
+    function activate(uint64 epoch, bytes32 root, uint32 count, uint256 moved, uint256 totalOwed) external {
+        if (msg.sender != anchor) revert OnlyAnchor(msg.sender);
+        uint256 released = totalReleased + moved;
+        if (totalOwed != released) revert NotConserved(totalOwed, released);
+        if ((bytes24(root) == 0) != (totalOwed == 0) || (count == 0) != (totalOwed == 0)) revert EmptyTree(totalOwed);
+        if (moved != 0) totalReleased = released;
         if (ACTIVATION_DELAY != 0) {
             // The oldest root that stays after this one; it must be active, or claims would starve.
-            uint64 oldest = _roots[lane][(epoch + 1) % KEPT_ROOTS].activatesAt;
+            uint256 oldest = _activatesAt(_roots[(epoch + 1) % KEPT_ROOTS]);
             if (block.timestamp < oldest) revert ActivationBacklog(oldest);
         }
-        // Fits: bounded by `released`.
-        a.owed = uint128(totalOwed_);
-        a.epoch = epoch;
-        _roots[lane][epoch % KEPT_ROOTS] = PayoutRoot(root, epoch, uint64(block.timestamp) + ACTIVATION_DELAY);
+        _roots[epoch % KEPT_ROOTS] = uint256(bytes32(bytes24(root))) | (block.timestamp + ACTIVATION_DELAY) << 16
+            | PositionalMerkle.depthOf(count) << 8 | uint8(epoch / KEPT_ROOTS);
     }
 
     /// @notice Pays `payee` what its leaf holds beyond what it was paid before. Anyone may call.
-    /// @param lane lane of the tree
     /// @param epoch one of the lane's last KEPT_ROOTS epochs
     /// @param payee address in the leaf, which receives the money
     /// @param total all the payee was ever owed, as in the leaf, in base units
     /// @param index position of the leaf
     /// @param proof siblings from the bottom
-    function claim(uint32 lane, uint64 epoch, address payee, uint128 total, uint256 index, bytes32[] calldata proof)
+    function claim(uint64 epoch, address payee, uint128 total, uint256 index, bytes32[] calldata proof)
         external
-        nonReentrant
     {
-        bytes32 root = _claimableRoot(lane, epoch);
-        if (_claim(root, lane, payee, total, index, proof) == 0) revert NothingDue(payee, paid[lane][payee]);
+        if (_claim(_claimable(epoch), payee, total, index, proof) == 0) revert NothingDue(payee, paid[payee]);
     }
 
     /// @notice Claims for many payees on one root. Leaves with nothing due are skipped; a wrong proof reverts the call.
     /// @return amount base units paid in all
-    function claimMany(uint32 lane, uint64 epoch, Claim[] calldata claims)
-        external
-        nonReentrant
-        returns (uint256 amount)
-    {
-        bytes32 root = _claimableRoot(lane, epoch);
+    function claimMany(uint64 epoch, Claim[] calldata claims) external returns (uint256 amount) {
+        uint256 kept = _claimable(epoch);
         for (uint256 i; i < claims.length; ++i) {
             Claim calldata c = claims[i];
-            amount += _claim(root, lane, c.payee, c.total, c.index, c.proof);
+            amount += _claim(kept, c.payee, c.total, c.index, c.proof);
         }
+    }
+
+    /// @notice Claims for all payees of a whole subtree with one proof: the cheapest way to pay many.
+    /// @param epoch one of the lane's last KEPT_ROOTS epochs
+    /// @param first position of the first leaf, a multiple of the number of leaves
+    /// @param leaves payee (20 bytes) and total (16, big endian) of each leaf; their number is a power of two; a place
+    ///        beyond the last leaf of the tree is 36 zero bytes
+    /// @param proof siblings from the subtree's root upwards
+    /// @return amount base units paid in all; leaves with nothing due are skipped
+    function claimSubtree(uint64 epoch, uint256 first, bytes calldata leaves, bytes32[] calldata proof)
+        external
+        returns (uint256 amount)
+    {
+        uint256 kept = _claimable(epoch);
+        uint256 count = leaves.length / LEAF_BYTES;
+        if (
+            count == 0 || count > MAX_SUBTREE || count & (count - 1) != 0 || count * LEAF_BYTES != leaves.length
+                || first % count != 0
+        ) revert BadSubtree(first, leaves.length);
+        uint256 height = PositionalMerkle.depthOf(count);
+        bytes32 root = PositionalMerkle.climb(PositionalMerkle.fold(_row(leaves, count)), first / count, proof);
+        if (!_matches(kept, root, height + proof.length) || (first / count) >> proof.length != 0) {
+            revert BadProof(address(0), first);
+        }
+        for (uint256 i; i < count; ++i) {
+            (address payee, uint128 total) = _leafAt(leaves, i);
+            if (payee != address(0)) amount += _pay(payee, total);
+        }
+        emit SubtreeClaimed(epoch, first, count, amount);
     }
 
     /// @notice The root of a kept epoch.
-    /// @return root the payout root, zero when the epoch is unknown or no longer kept
+    /// @return root first 24 bytes of the payout root, zero when the epoch is unknown or no longer kept
     /// @return activatesAt Unix time in seconds of the first possible claim
     /// @return claimable true when claims on it succeed now
-    function roots(uint32 lane, uint64 epoch) external view returns (bytes32 root, uint64 activatesAt, bool claimable) {
-        PayoutRoot storage r = _roots[lane][epoch % KEPT_ROOTS];
-        if (r.epoch != epoch || epoch == 0) return (bytes32(0), 0, false);
-        return (r.root, r.activatesAt, r.root != bytes32(0) && block.timestamp >= r.activatesAt);
+    function roots(uint64 epoch) external view returns (bytes24 root, uint48 activatesAt, bool claimable) {
+        uint256 kept = _roots[epoch % KEPT_ROOTS];
+        if (!_isOf(kept, epoch)) return (0, 0, false);
+        return (bytes24(bytes32(kept)), uint48(_activatesAt(kept)), block.timestamp >= _activatesAt(kept));
     }
 
-    /// @notice The books of one lane.
-    function laneAccount(uint32 lane) external view returns (LaneAccount memory) {
-        return _lanes[lane];
+    function _activatesAt(uint256 kept) private pure returns (uint256) {
+        return (kept >> 16) & type(uint48).max;
     }
 
-    /// @notice Sum of the newest roots' leaves over all lanes, in base units.
-    function totalOwed() external view returns (uint256 sum) {
-        uint32 lanes = IAnchorView(anchor).lanes();
-        for (uint32 lane; lane < lanes; ++lane) {
-            sum += _lanes[lane].owed;
-        }
+    /// @dev Whether a slot holds a root with money, and that of this epoch.
+    function _isOf(uint256 kept, uint64 epoch) private pure returns (bool) {
+        return kept >> 64 != 0 && uint8(kept) == uint8(epoch / KEPT_ROOTS);
     }
 
-    /// @notice All that was ever released to this contract, over all lanes, in base units.
-    function totalReleased() external view returns (uint256 sum) {
-        uint32 lanes = IAnchorView(anchor).lanes();
-        for (uint32 lane; lane < lanes; ++lane) {
-            sum += _lanes[lane].released;
-        }
+    function _matches(uint256 kept, bytes32 root, uint256 depth) private pure returns (bool) {
+        return (kept ^ uint256(root)) >> 64 == 0 && uint8(kept >> 8) == depth;
     }
 
-    /// @notice All that was ever paid out, over all lanes, in base units.
-    function totalClaimed() external view returns (uint256 sum) {
-        uint32 lanes = IAnchorView(anchor).lanes();
-        for (uint32 lane; lane < lanes; ++lane) {
-            sum += _lanes[lane].claimed;
-        }
-    }
-
-    function _claimableRoot(uint32 lane, uint64 epoch) private view returns (bytes32 root) {
-        PayoutRoot storage r = _roots[lane][epoch % KEPT_ROOTS];
-        root = r.root;
-        if (root == bytes32(0) || r.epoch != epoch) revert UnknownRoot(lane, epoch);
-        if (block.timestamp < r.activatesAt) revert NotActive(r.activatesAt);
+    function _claimable(uint64 epoch) private view returns (uint256 kept) {
+        kept = _roots[epoch % KEPT_ROOTS];
+        if (!_isOf(kept, epoch)) revert UnknownRoot(epoch);
+        if (block.timestamp < _activatesAt(kept)) revert NotActive(_activatesAt(kept));
     }
 
     /// @dev Verifies and pays one leaf; returns the amount, zero when nothing is due.
-    function _claim(bytes32 root, uint32 lane, address payee, uint128 total, uint256 index, bytes32[] calldata proof)
+    function _claim(uint256 kept, address payee, uint128 total, uint256 index, bytes32[] calldata proof)
         private
         returns (uint256 amount)
     {
-        if (!PositionalMerkle.verify(root, PositionalMerkle.payoutLeaf(payee, total), index, proof)) {
-            revert BadProof(payee, index);
-        }
-        uint256 before = paid[lane][payee];
+        bytes32 root = PositionalMerkle.climb(PositionalMerkle.payoutLeaf(payee, total), index, proof);
+        if (!_matches(kept, root, proof.length) || index >> proof.length != 0) revert BadProof(payee, index);
+        amount = _pay(payee, total);
+        if (amount != 0) emit Claimed(payee, amount);
+    }
+
+    /// @dev Pays what is not paid yet of a proven leaf.
+    function _pay(address payee, uint128 total) private returns (uint256 amount) {
+        uint256 before = paid[payee];
         if (total <= before) return 0;
         amount = total - before;
-        LaneAccount storage a = _lanes[lane];
-        (uint128 released, uint128 claimed) = (a.released, a.claimed);
-        // A quorum that signed a tree larger than its budget can empty its own lane, never another's.
-        if (amount > released - claimed) revert LaneExhausted(lane, amount, released - claimed);
-        a.claimed = claimed + uint128(amount);
-        paid[lane][payee] = total;
+        paid[payee] = total;
         token.safeTransfer(payee, amount);
-        emit Claimed(lane, payee, amount, total);
+    }
+
+    /// @dev Payee and total of a packed leaf; the caller keeps `i` in range.
+    function _leafAt(bytes calldata leaves, uint256 i) private pure returns (address payee, uint128 total) {
+        assembly ("memory-safe") {
+            let from := add(leaves.offset, mul(i, 36))
+            payee := shr(96, calldataload(from))
+            total := shr(128, calldataload(add(from, 20)))
+        }
+    }
+
+    /// @dev Leaf hashes of a subtree; places without a leaf are the zero word.
+    function _row(bytes calldata leaves, uint256 count) private pure returns (bytes32[] memory row) {
+        row = new bytes32[](count);
+        assembly ("memory-safe") {
+            // 0x00 || payee || total, hashed above the free memory.
+            let at := mload(0x40)
+            mstore8(at, 0x00)
+            let from := leaves.offset
+            let to := add(row, 0x20)
+            for { let end := add(to, shl(5, count)) } lt(to, end) { to := add(to, 0x20) } {
+                calldatacopy(add(at, 0x01), from, 36)
+                if shr(96, calldataload(from)) { mstore(to, keccak256(at, 37)) }
+                from := add(from, 36)
+            }
+        }
     }
 }

@@ -52,8 +52,6 @@ contract TaskEscrow is ReentrancyGuardTransient {
     IERC20 public immutable token;
     /// @notice The EpochAnchor; only it can release money.
     address public immutable anchor;
-    /// @notice The RewardDistributor, where released money goes.
-    address public immutable distributor;
 
     mapping(bytes32 escrowId => Packed) private _escrows;
     /// @dev Sum of top-ups by block number.
@@ -90,14 +88,10 @@ contract TaskEscrow is ReentrancyGuardTransient {
 
     /// @param token_ payment token
     /// @param anchor_ the EpochAnchor, which may be deployed later at this address
-    /// @param distributor_ the RewardDistributor
-    constructor(IERC20 token_, address anchor_, address distributor_) {
-        if (address(token_) == address(0) || anchor_ == address(0) || distributor_ == address(0)) {
-            revert BadConfiguration();
-        }
+    constructor(IERC20 token_, address anchor_) {
+        if (address(token_) == address(0) || anchor_ == address(0)) revert BadConfiguration();
         token = token_;
         anchor = anchor_;
-        distributor = distributor_;
     }
 
     /// @notice Locks the caller's money for a task, once; needs an allowance of `deposit + goldBond`.
@@ -129,9 +123,9 @@ contract TaskEscrow is ReentrancyGuardTransient {
         emit ToppedUp(taskId, client, amount, deposit);
     }
 
-    /// @notice Settles a task: moves what it held at the end of block `asOfBlock` to the distributor. Anchor only.
-    /// @return amount base units moved
-    function release(bytes32 taskId, address client, uint32 lane, uint64 asOfBlock)
+    /// @notice Settles a task: moves what it held at the end of block `asOfBlock` to the lane's `distributor`. Anchor only.
+    /// @return amount base units moved, all of which arrived
+    function release(bytes32 taskId, address client, uint32 lane, uint64 asOfBlock, address distributor)
         external
         nonReentrant
         returns (uint256 amount)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity =0.8.37;
 
+import {Committee} from "../src/Committee.sol";
 import {CommitteeDraw} from "../src/CommitteeDraw.sol";
 import {Checks} from "./Vm.sol";
 
@@ -53,21 +54,34 @@ contract CommitteeDrawTest is Checks {
         eq(CommitteeDraw.sample(CommitteeDraw.pack(list, weights), 1, seed, 0, 0)[0], high, "heaviest");
     }
 
-    function testFuzz_member_lists_survive_packing_and_sorting(address[] memory members) public pure {
-        bytes memory packed = CommitteeDraw.packMembers(members);
-        address[] memory back = CommitteeDraw.unpackMembers(packed);
-        eq(back.length, members.length, "length");
+    function testFuzz_sorting_keeps_the_members(address[] memory members) public pure {
         uint256 sum;
         for (uint256 i; i < members.length; ++i) {
-            eq(back[i], members[i], "member");
-            eq(CommitteeDraw.memberAt(packed, i), members[i], "member at");
             sum += uint160(members[i]);
         }
-        CommitteeDraw.sort(back);
-        for (uint256 i; i < back.length; ++i) {
-            if (i > 0) yes(back[i - 1] <= back[i], "ascending");
-            sum -= uint160(back[i]);
+        CommitteeDraw.sort(members);
+        for (uint256 i; i < members.length; ++i) {
+            if (i > 0) yes(members[i - 1] <= members[i], "ascending");
+            sum -= uint160(members[i]);
         }
         eq(sum, 0, "same members");
+    }
+
+    function testFuzz_a_committee_survives_packing(
+        uint64 term,
+        uint16 threshold,
+        address distributor,
+        address[] memory members
+    ) public pure {
+        bytes memory packed = Committee.pack(term, threshold, distributor, members);
+        eq(Committee.term(packed), term, "term");
+        eq(Committee.threshold(packed), threshold, "threshold");
+        eq(Committee.distributor(packed), distributor, "distributor");
+        eq(Committee.seats(packed), members.length, "seats");
+        address[] memory back = Committee.members(packed);
+        eq(back.length, members.length, "length");
+        for (uint256 i; i < members.length; ++i) {
+            eq(back[i], members[i], "member");
+        }
     }
 }

@@ -2,7 +2,7 @@
 pragma solidity =0.8.37;
 
 import {DevToken} from "../src/DevToken.sol";
-import {EpochAnchor} from "../src/EpochAnchor.sol";
+import {EpochHeader, SettledTask} from "../src/EpochHeader.sol";
 import {RewardDistributor} from "../src/RewardDistributor.sol";
 import {TaskEscrow} from "../src/TaskEscrow.sol";
 import {Trees} from "./Trees.sol";
@@ -53,12 +53,16 @@ contract Network is World {
         vm.roll(vm.getBlockNumber() + 10);
     }
 
-    function parts() external view returns (address, address, address) {
-        return (address(token), address(escrow), address(distributor));
+    function parts() external view returns (address, address, address[] memory) {
+        return (address(token), address(escrow), distributors);
     }
 
     function totalOf(uint32 lane, uint256 payee) external view returns (uint128) {
         return _totals[lane][payee];
+    }
+
+    function _of(uint32 lane) private view returns (RewardDistributor) {
+        return RewardDistributor(distributors[lane]);
     }
 
     function mine(uint8 blocks) external {
@@ -95,16 +99,16 @@ contract Network is World {
         Open[] storage open = _open[lane];
         uint256 n = count % 4;
         if (n > open.length) n = open.length;
-        EpochAnchor.SettledTask[] memory settled = new EpochAnchor.SettledTask[](n);
+        SettledTask[] memory settled = new SettledTask[](n);
         for (uint256 i; i < n; ++i) {
             Open memory o = open[open.length - 1];
             open.pop();
-            settled[i] = EpochAnchor.SettledTask(o.taskId, o.client);
+            settled[i] = SettledTask(o.taskId, o.client);
             _settled.push(o);
         }
-        EpochAnchor.EpochHeader memory h = _next(lane, settled);
-        uint256 fresh = h.totalOwed - distributor.laneAccount(lane).released;
-        h.payoutRoot = _share(lane, h.epoch, fresh, split);
+        EpochHeader memory h = _next(lane, settled);
+        uint256 fresh = h.totalOwed - _of(lane).totalReleased();
+        if (h.totalOwed != 0) (h.payoutRoot, h.payoutCount) = (_share(lane, h.epoch, fresh, split), uint32(PAYEES));
         _post(h, settled);
         ++epochs;
         openMoney -= fresh;
@@ -145,9 +149,9 @@ contract Network is World {
         payee %= PAYEES;
         uint128 total = t.totals[payee];
         address who = payees[payee];
-        uint256 before = distributor.paid(lane, who);
+        uint256 before = _of(lane).paid(who);
         if (total <= before) return;
-        distributor.claim(lane, t.epoch, who, total, payee, Trees.proof(_leaves(t.totals), payee));
+        _of(lane).claim(t.epoch, who, total, payee, Trees.proof(_leaves(t.totals), payee));
         received[lane][who] += total - before;
         ++claims;
     }
@@ -167,12 +171,15 @@ contract InvariantsTest is Checks {
     Network private network;
     DevToken private token;
     TaskEscrow private escrow;
-    RewardDistributor private distributor;
+    RewardDistributor[] private distributors;
 
     function setUp() public {
         network = new Network();
-        (address t, address e, address d) = network.parts();
-        (token, escrow, distributor) = (DevToken(t), TaskEscrow(e), RewardDistributor(d));
+        (address t, address e, address[] memory d) = network.parts();
+        (token, escrow) = (DevToken(t), TaskEscrow(e));
+        for (uint256 lane; lane < d.length; ++lane) {
+            distributors.push(RewardDistributor(d[lane]));
+        }
     }
 
     function targetContracts() public view returns (address[] memory list) {
@@ -180,10 +187,17 @@ contract InvariantsTest is Checks {
         list[0] = address(network);
     }
 
-    function invariant_the_distributor_can_pay_everything_it_owes() public view {
-        uint256 due = distributor.totalOwed() - distributor.totalClaimed();
-        eq(token.balanceOf(address(distributor)), due, "balance is exactly what is due");
-        eq(distributor.totalOwed(), distributor.totalReleased(), "owed is exactly what was released");
+    function invariant_each_lane_can_pay_exactly_what_it_owes() public view {
+        for (uint32 lane; lane < 2; ++lane) {
+            uint256 owed;
+            uint256 paid;
+            for (uint256 i; i < 4; ++i) {
+                owed += network.totalOf(lane, i);
+                paid += network.received(lane, network.payees(i));
+            }
+            eq(owed, distributors[lane].totalReleased(), "owed is exactly what was released");
+            eq(token.balanceOf(address(distributors[lane])), owed - paid, "balance is exactly what is due");
+        }
     }
 
     function invariant_the_escrow_holds_open_money_and_late_top_ups() public view {
@@ -195,7 +209,7 @@ contract InvariantsTest is Checks {
             address who = network.payees(i);
             uint256 sum;
             for (uint32 lane; lane < 2; ++lane) {
-                uint256 paid = distributor.paid(lane, who);
+                uint256 paid = distributors[lane].paid(who);
                 eq(paid, network.received(lane, who), "books of payments");
                 yes(paid <= network.totalOf(lane, i), "at most the newest leaf");
                 sum += paid;
@@ -221,6 +235,7 @@ contract InvariantsTest is Checks {
         eq(network.epochs(), 2, "epochs");
         yes(network.claims() >= 4, "claims");
         eq(token.balanceOf(address(escrow)), 0, "escrow is empty");
-        eq(token.balanceOf(address(distributor)), 0, "everything is paid");
+        eq(token.balanceOf(address(distributors[0])), 0, "everything is paid");
+        eq(token.balanceOf(address(distributors[1])), 0, "in both lanes");
     }
 }

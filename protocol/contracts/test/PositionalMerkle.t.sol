@@ -48,6 +48,39 @@ contract PositionalMerkleTest is Checks {
         }
     }
 
+    /// @dev Computed from the written definition by another program too; the third total makes the sum 2^128 - 1.
+    function test_published_audit_vectors_hold() public pure {
+        (address[] memory who, uint128[] memory totals) = _fixed();
+        totals[2] -= 1_000_001;
+        eq(
+            PositionalMerkle.auditLeaf(who[1], totals[1], 1),
+            bytes32(0xf3fef3607e66f12b16737009270d0324726084c28fa25e632ba67822c9526b1e),
+            "audit leaf"
+        );
+        eq(
+            Trees.root(Trees.auditLeaves(who, totals)),
+            bytes32(0x84a64e797286b2e463d6cfc9444bc27a772fd582f9622347f382985b8d071907),
+            "audit root"
+        );
+    }
+
+    function testFuzz_folding_a_full_row_gives_the_root(uint256 seed, uint256 depth) public pure {
+        bytes32[] memory row = new bytes32[](1 << (depth % 9));
+        for (uint256 i; i < row.length; ++i) {
+            row[i] = keccak256(abi.encode(seed, i));
+        }
+        bytes32 expected = Trees.root(row);
+        eq(PositionalMerkle.fold(row), expected, "root");
+    }
+
+    function testFuzz_the_depth_is_the_smallest_that_holds_the_leaves(uint256 count) public pure {
+        count = within(count, 1, type(uint32).max);
+        uint256 depth = PositionalMerkle.depthOf(count);
+        yes(count <= uint256(1) << depth, "large enough");
+        yes(depth == 0 || count > uint256(1) << (depth - 1), "and no larger");
+        eq(PositionalMerkle.depthOf(0), 0, "empty");
+    }
+
     function _tree(uint256 seed, uint256 count) private pure returns (bytes32[] memory leaves) {
         address[] memory who = new address[](count);
         uint128[] memory totals = new uint128[](count);
@@ -111,8 +144,9 @@ contract PositionalMerkleTest is Checks {
         yes(PositionalMerkle.lossLeaf(payee, total) != inner, "loss reading");
     }
 
-    function testFuzz_loss_leaves_and_payout_leaves_never_mix(address who, uint128 total) public pure {
+    function testFuzz_kinds_of_leaves_never_mix(address who, uint128 total) public pure {
         yes(PositionalMerkle.payoutLeaf(who, total) != PositionalMerkle.lossLeaf(who, total), "same leaf");
+        yes(PositionalMerkle.auditLeaf(who, total, 0) != PositionalMerkle.payoutLeaf(who, total), "audit leaf");
     }
 
     function test_the_zero_root_holds_nothing() public view {

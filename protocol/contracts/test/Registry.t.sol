@@ -6,6 +6,7 @@ import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/Reentrancy
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 
 import {DevToken} from "../src/DevToken.sol";
+import {EpochHeader} from "../src/EpochHeader.sol";
 import {ExactTransfer} from "../src/ExactTransfer.sol";
 import {Registry} from "../src/Registry.sol";
 import {AnchorDouble, FalseToken, FeeToken, ReentrantToken} from "./Doubles.sol";
@@ -36,6 +37,43 @@ contract RegistryTest is Checks {
         uint64 nonce,
         bytes binding
     );
+
+    /// @dev The last headers of all lanes, kept here too: asking the anchor in the middle of a call would use up a prank.
+    EpochHeader[] private heads;
+
+    function setUp() public {
+        _setLanes(1);
+    }
+
+    function _setLanes(uint32 count) private {
+        anchor.setLanes(count);
+        for (uint32 lane = uint32(heads.length); lane < count; ++lane) {
+            heads.push().lane = lane;
+        }
+    }
+
+    function _setLossRoot(uint32 lane, bytes32 root) private {
+        anchor.setLossRoot(lane, root);
+        heads[lane] = anchor.header(lane);
+    }
+
+    function _heads() private view returns (EpochHeader[] memory) {
+        return heads;
+    }
+
+    function _nothing() private view returns (Registry.LossLeaf[][] memory) {
+        return new Registry.LossLeaf[][](heads.length);
+    }
+
+    function _leaf(address account, uint128 loss, uint256 index, bytes32[] memory proof)
+        private
+        pure
+        returns (Registry.LossLeaf[][] memory perLane)
+    {
+        perLane = new Registry.LossLeaf[][](1);
+        perLane[0] = new Registry.LossLeaf[](1);
+        perLane[0][0] = Registry.LossLeaf(account, loss, index, proof);
+    }
 
     function _rich(address who) private {
         token.mint(who, 1_000_000e6);
@@ -108,7 +146,7 @@ contract RegistryTest is Checks {
     function test_a_node_key_is_free_again_after_withdrawal_and_the_nonce_rises() public {
         registry.register(bytes32(uint256(1)), bytes32(0), address(1), CLIENT, 0, binding);
         _leave(address(this));
-        registry.withdraw(0, 0, new bytes32[](0));
+        registry.withdraw(_heads(), _nothing());
         eq(registry.accountOfNodeKey(bytes32(uint256(1))), address(0), "freed");
         vm.prank(address(2));
         registry.register(bytes32(uint256(1)), bytes32(0), address(1), CLIENT, 0, binding);
@@ -175,7 +213,7 @@ contract RegistryTest is Checks {
         _join(address(1), VALIDATOR, MIN);
         vm.prank(address(1));
         vm.expectRevert(abi.encodeWithSelector(Registry.NotUnbonding.selector, address(1)));
-        registry.withdraw(0, 0, new bytes32[](0));
+        registry.withdraw(_heads(), _nothing());
         vm.prank(address(1));
         registry.requestUnbond();
         uint64 readyAt = registry.accounts(address(1)).readyAt;
@@ -184,7 +222,7 @@ contract RegistryTest is Checks {
         vm.warp(readyAt - 1);
         vm.prank(address(1));
         vm.expectRevert(abi.encodeWithSelector(Registry.NotReady.selector, readyAt));
-        registry.withdraw(0, 0, new bytes32[](0));
+        registry.withdraw(_heads(), _nothing());
         vm.prank(address(1));
         vm.expectRevert(abi.encodeWithSelector(Registry.Unbonding.selector, address(1)));
         registry.requestUnbond();
@@ -193,11 +231,11 @@ contract RegistryTest is Checks {
         registry.addStake(1);
         vm.warp(readyAt);
         vm.prank(address(1));
-        registry.withdraw(0, 0, new bytes32[](0));
+        registry.withdraw(_heads(), _nothing());
         eq(token.balanceOf(address(1)), 1_000_000e6, "all back");
         vm.prank(address(1));
         vm.expectRevert(abi.encodeWithSelector(Registry.NotRegistered.selector, address(1)));
-        registry.withdraw(0, 0, new bytes32[](0));
+        registry.withdraw(_heads(), _nothing());
     }
 
     function test_strangers_can_neither_add_nor_leave() public {
@@ -221,10 +259,10 @@ contract RegistryTest is Checks {
         stake = uint128(within(stake, BOND, 1_000_000e6));
         _join(address(5), LABELER, stake);
         bytes32[] memory tree = _losses(address(5), loss, address(9), 1);
-        anchor.setLossRoot(0, Trees.root(tree));
+        _setLossRoot(0, Trees.root(tree));
         _leave(address(5));
         vm.prank(address(5));
-        registry.withdraw(loss, 0, Trees.proof(tree, 0));
+        registry.withdraw(_heads(), _leaf(address(5), loss, 0, Trees.proof(tree, 0)));
         uint256 burned = loss < stake ? loss : stake;
         eq(token.balanceOf(DEAD), burned, "burned");
         eq(token.balanceOf(address(5)), 1_000_000e6 - burned, "returned");
@@ -234,36 +272,36 @@ contract RegistryTest is Checks {
     function test_a_loss_is_burned_once_and_the_rest_stays_owed() public {
         _join(address(5), LABELER, 100e6);
         bytes32[] memory tree = _losses(address(5), 150e6, address(9), 1);
-        anchor.setLossRoot(0, Trees.root(tree));
+        _setLossRoot(0, Trees.root(tree));
         _leave(address(5));
         vm.prank(address(5));
-        registry.withdraw(150e6, 0, Trees.proof(tree, 0));
+        registry.withdraw(_heads(), _leaf(address(5), 150e6, 0, Trees.proof(tree, 0)));
         eq(token.balanceOf(DEAD), 100e6, "first");
         vm.prank(address(5));
         registry.register(bytes32(uint256(5)), bytes32(0), address(5), LABELER, 100e6, binding);
         _leave(address(5));
         vm.prank(address(5));
-        registry.withdraw(150e6, 0, Trees.proof(tree, 0));
+        registry.withdraw(_heads(), _leaf(address(5), 150e6, 0, Trees.proof(tree, 0)));
         eq(token.balanceOf(DEAD), 150e6, "second takes the rest only");
     }
 
     function test_a_labeler_cannot_pass_with_a_wrong_or_foreign_loss() public {
         _join(address(5), LABELER, BOND);
         bytes32[] memory tree = _losses(address(5), 4e6, address(9), 0);
-        anchor.setLossRoot(0, Trees.root(tree));
+        _setLossRoot(0, Trees.root(tree));
         _leave(address(5));
         bytes memory bad = abi.encodeWithSelector(Registry.BadLossProof.selector, 0);
         bytes32[] memory proof = Trees.proof(tree, 0);
         vm.prank(address(5));
         vm.expectRevert(bad);
-        registry.withdraw(3e6, 0, proof);
+        registry.withdraw(_heads(), _leaf(address(5), 3e6, 0, proof));
         vm.prank(address(5));
         vm.expectRevert(bad);
-        registry.withdraw(0, 0, new bytes32[](0));
+        registry.withdraw(_heads(), _nothing());
         proof = Trees.proof(tree, 1);
         vm.prank(address(5));
         vm.expectRevert(bad);
-        registry.withdraw(0, 1, proof);
+        registry.withdraw(_heads(), _leaf(address(9), 0, 1, proof));
     }
 
     function test_without_any_loss_tree_a_labeler_leaves_whole() public {
@@ -271,41 +309,67 @@ contract RegistryTest is Checks {
         _leave(address(5));
         vm.prank(address(5));
         vm.expectRevert(abi.encodeWithSelector(Registry.BadLossProof.selector, 0));
-        registry.withdraw(1, 0, new bytes32[](0));
+        registry.withdraw(_heads(), _leaf(address(5), 1, 0, new bytes32[](0)));
         vm.prank(address(5));
-        registry.withdraw(0, 0, new bytes32[](0));
+        registry.withdraw(_heads(), _nothing());
         eq(token.balanceOf(address(5)), 1_000_000e6, "whole");
     }
 
     function test_validators_without_the_labeler_role_need_no_proof() public {
         _join(address(5), VALIDATOR, MIN);
-        anchor.setLossRoot(0, Trees.root(_losses(address(5), 4e6, address(9), 0)));
+        _setLossRoot(0, Trees.root(_losses(address(5), 4e6, address(9), 0)));
         _leave(address(5));
         vm.prank(address(5));
-        registry.withdraw(0, 0, new bytes32[](0));
+        registry.withdraw(_heads(), _nothing());
         eq(token.balanceOf(address(5)), 1_000_000e6, "whole");
     }
 
     function test_several_lanes_need_one_entry_each() public {
         _join(address(5), LABELER, BOND);
-        anchor.setLanes(2);
+        _setLanes(2);
         bytes32[] memory tree = _losses(address(5), 4e6, address(9), 0);
-        anchor.setLossRoot(1, Trees.root(tree));
+        _setLossRoot(1, Trees.root(tree));
         _leave(address(5));
         vm.prank(address(5));
         vm.expectRevert(abi.encodeWithSelector(Registry.LaneCountMismatch.selector, 1, 2));
-        registry.withdraw(0, 0, new bytes32[](0));
+        registry.withdraw(_heads(), new Registry.LossLeaf[][](1));
         vm.prank(address(5));
         vm.expectRevert(abi.encodeWithSelector(Registry.LaneCountMismatch.selector, 1, 2));
-        registry.withdrawWithLosses(new Registry.LossLeaf[][](1));
+        registry.withdraw(new EpochHeader[](1), new Registry.LossLeaf[][](2));
         Registry.LossLeaf[][] memory perLane = new Registry.LossLeaf[][](2);
         vm.prank(address(5));
         vm.expectRevert(abi.encodeWithSelector(Registry.BadLossProof.selector, 1));
-        registry.withdrawWithLosses(perLane);
+        registry.withdraw(_heads(), perLane);
         perLane[1] = new Registry.LossLeaf[](1);
         perLane[1][0] = Registry.LossLeaf(address(5), 4e6, 0, Trees.proof(tree, 0));
         vm.prank(address(5));
-        registry.withdrawWithLosses(perLane);
+        registry.withdraw(_heads(), perLane);
+        eq(token.balanceOf(DEAD), 4e6, "burned");
+    }
+
+    function test_losses_are_shown_by_the_last_header_of_the_lane_only() public {
+        _join(address(5), LABELER, BOND);
+        _setLossRoot(0, 0);
+        EpochHeader[] memory old = _heads();
+        bytes32[] memory tree = _losses(address(5), 4e6, address(9), 0);
+        _setLossRoot(0, Trees.root(tree));
+        _leave(address(5));
+        bytes memory why = abi.encodeWithSelector(Registry.NotTheHead.selector, 0);
+        vm.prank(address(5));
+        vm.expectRevert(why);
+        registry.withdraw(old, _nothing());
+        EpochHeader[] memory forged = _heads();
+        forged[0].lossRoot = 0;
+        vm.prank(address(5));
+        vm.expectRevert(why);
+        registry.withdraw(forged, _nothing());
+        // Another lane's header proves nothing here, not even of a lane without epochs.
+        forged[0] = EpochHeader(1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+        vm.prank(address(5));
+        vm.expectRevert(why);
+        registry.withdraw(forged, _nothing());
+        vm.prank(address(5));
+        registry.withdraw(_heads(), _leaf(address(5), 4e6, 0, Trees.proof(tree, 0)));
         eq(token.balanceOf(DEAD), 4e6, "burned");
     }
 
@@ -320,7 +384,7 @@ contract RegistryTest is Checks {
             (accounts[i], totals[i]) = (address(uint160(0x1000 + 2 * i)), 1e6);
         }
         bytes32[] memory tree = Trees.lossLeaves(accounts, totals);
-        anchor.setLossRoot(0, Trees.root(tree));
+        _setLossRoot(0, Trees.root(tree));
         uint256 width = 1;
         while (width < n) width *= 2;
 
@@ -333,7 +397,7 @@ contract RegistryTest is Checks {
         uint256 count = place == 0 || place == width ? 1 : 2;
         Registry.LossLeaf[][] memory honest = _entry(tree, accounts, from, count);
         vm.prank(absent);
-        registry.withdrawWithLosses(honest);
+        registry.withdraw(_heads(), honest);
         eq(token.balanceOf(absent), 1_000_000e6, "absentee leaves whole");
 
         // A member tries any pair or single leaf of the tree that is not its own.
@@ -347,7 +411,7 @@ contract RegistryTest is Checks {
         Registry.LossLeaf[][] memory forged = _entry(tree, accounts, start, length);
         vm.prank(member);
         vm.expectRevert(abi.encodeWithSelector(Registry.BadLossProof.selector, 0));
-        registry.withdrawWithLosses(forged);
+        registry.withdraw(_heads(), forged);
     }
 
     function _entry(bytes32[] memory tree, address[] memory accounts, uint256 from, uint256 count)
@@ -372,7 +436,7 @@ contract RegistryTest is Checks {
             accounts[i] = address(uint160(0x1000 + i));
         }
         bytes32[] memory tree = Trees.lossLeaves(accounts, totals);
-        anchor.setLossRoot(0, Trees.root(tree));
+        _setLossRoot(0, Trees.root(tree));
         _join(accounts[1], LABELER, BOND);
         _leave(accounts[1]);
         Registry.LossLeaf[][] memory perLane = new Registry.LossLeaf[][](1);
@@ -381,11 +445,11 @@ contract RegistryTest is Checks {
         perLane[0][1] = Registry.LossLeaf(accounts[2], 0, 2, Trees.proof(tree, 2));
         vm.prank(accounts[1]);
         vm.expectRevert(abi.encodeWithSelector(Registry.BadLossProof.selector, 0));
-        registry.withdrawWithLosses(perLane);
+        registry.withdraw(_heads(), perLane);
         perLane[0] = new Registry.LossLeaf[](3);
         vm.prank(accounts[1]);
         vm.expectRevert(abi.encodeWithSelector(Registry.BadLossProof.selector, 0));
-        registry.withdrawWithLosses(perLane);
+        registry.withdraw(_heads(), perLane);
     }
 
     function test_tokens_that_deliver_less_are_refused() public {

@@ -19,7 +19,7 @@ contract TaskEscrowTest is Checks {
 
     DevToken private token = new DevToken();
     AnchorDouble private anchor = new AnchorDouble();
-    TaskEscrow private escrow = new TaskEscrow(token, address(anchor), DISTRIBUTOR);
+    TaskEscrow private escrow = new TaskEscrow(token, address(anchor));
 
     event Funded(bytes32 indexed taskId, address indexed client, uint32 lane, uint128 deposit, uint128 goldBond);
     event ToppedUp(bytes32 indexed taskId, address indexed client, uint128 amount, uint128 deposit);
@@ -44,7 +44,7 @@ contract TaskEscrowTest is Checks {
     }
 
     function _release(uint64 asOf) private returns (uint256) {
-        return anchor.release(escrow, TASK, CLIENT, 0, asOf);
+        return anchor.release(escrow, TASK, CLIENT, 0, asOf, DISTRIBUTOR);
     }
 
     function testFuzz_funding_locks_deposit_and_bond(uint128 deposit, uint128 bond) public {
@@ -87,7 +87,7 @@ contract TaskEscrowTest is Checks {
         _fund(1, 0);
         vm.prank(CLIENT);
         vm.expectRevert(abi.encodeWithSelector(TaskEscrow.OnlyAnchor.selector, CLIENT));
-        escrow.release(TASK, CLIENT, 0, 0);
+        escrow.release(TASK, CLIENT, 0, 0, CLIENT);
     }
 
     function test_release_moves_everything_once() public {
@@ -107,7 +107,7 @@ contract TaskEscrowTest is Checks {
         anchor.setLanes(2);
         _fund(1, 0);
         vm.expectRevert(abi.encodeWithSelector(TaskEscrow.WrongLane.selector, 0, 1));
-        anchor.release(escrow, TASK, CLIENT, 1, 0);
+        anchor.release(escrow, TASK, CLIENT, 1, 0, DISTRIBUTOR);
     }
 
     function test_unknown_tasks_can_be_neither_released_nor_topped_up() public {
@@ -190,7 +190,7 @@ contract TaskEscrowTest is Checks {
 
     function test_tokens_that_deliver_less_are_refused() public {
         FeeToken fee = new FeeToken();
-        TaskEscrow e = new TaskEscrow(fee, address(anchor), DISTRIBUTOR);
+        TaskEscrow e = new TaskEscrow(fee, address(anchor));
         fee.mint(address(this), 1000);
         fee.approve(address(e), 1000);
         vm.expectRevert(abi.encodeWithSelector(ExactTransfer.InexactTransfer.selector, 1000, 990));
@@ -199,14 +199,14 @@ contract TaskEscrowTest is Checks {
 
     function test_tokens_that_return_false_are_refused() public {
         FalseToken bad = new FalseToken();
-        TaskEscrow e = new TaskEscrow(IERC20(address(bad)), address(anchor), DISTRIBUTOR);
+        TaskEscrow e = new TaskEscrow(IERC20(address(bad)), address(anchor));
         vm.expectRevert(abi.encodeWithSelector(SafeERC20.SafeERC20FailedOperation.selector, address(bad)));
         e.fund(TASK, 0, 1, 0);
     }
 
     function test_a_token_cannot_reenter() public {
         ReentrantToken evil = new ReentrantToken();
-        TaskEscrow e = new TaskEscrow(evil, address(anchor), DISTRIBUTOR);
+        TaskEscrow e = new TaskEscrow(evil, address(anchor));
         evil.mint(address(this), 1000);
         evil.approve(address(e), 1000);
         bytes[2] memory calls = [
@@ -221,10 +221,8 @@ contract TaskEscrowTest is Checks {
 
     function test_bad_configurations_are_refused() public {
         vm.expectRevert(TaskEscrow.BadConfiguration.selector);
-        new TaskEscrow(IERC20(address(0)), address(1), address(2));
+        new TaskEscrow(IERC20(address(0)), address(1));
         vm.expectRevert(TaskEscrow.BadConfiguration.selector);
-        new TaskEscrow(token, address(0), address(2));
-        vm.expectRevert(TaskEscrow.BadConfiguration.selector);
-        new TaskEscrow(token, address(1), address(0));
+        new TaskEscrow(token, address(0));
     }
 }

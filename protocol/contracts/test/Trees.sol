@@ -11,6 +11,20 @@ library Trees {
         return _leaves(0x02, accounts, totals);
     }
 
+    /// @dev The payout leaves again, each with the sum of all before it.
+    function auditLeaves(address[] memory payees, uint128[] memory totals)
+        internal
+        pure
+        returns (bytes32[] memory leaves)
+    {
+        leaves = new bytes32[](payees.length);
+        uint128 sum;
+        for (uint256 i; i < payees.length; ++i) {
+            leaves[i] = keccak256(bytes.concat(hex"05", bytes20(payees[i]), bytes16(totals[i]), bytes16(sum)));
+            sum += totals[i];
+        }
+    }
+
     function root(bytes32[] memory leaves) internal pure returns (bytes32) {
         if (leaves.length == 0) return bytes32(0);
         bytes32[] memory row = _pad(leaves);

@@ -35,6 +35,11 @@ interface Vm {
     function lastCallGas() external view returns (CallGas memory);
     function recordLogs() external;
     function getRecordedLogs() external returns (RecordedLog[] memory);
+    function envOr(string calldata name, string calldata fallback_) external view returns (string memory);
+    function readFile(string calldata path) external view returns (string memory);
+    function writeJson(string calldata json, string calldata path, string calldata key) external;
+    function parseJsonUint(string calldata json, string calldata key) external pure returns (uint256);
+    function toString(uint256 value) external pure returns (string memory);
     function getBlockTimestamp() external view returns (uint256);
 }
 

@@ -3,6 +3,7 @@ pragma solidity =0.8.37;
 
 import {DevToken} from "../src/DevToken.sol";
 import {EpochAnchor} from "../src/EpochAnchor.sol";
+import {EpochHeader, SettledTask} from "../src/EpochHeader.sol";
 import {Registry} from "../src/Registry.sol";
 import {RewardDistributor} from "../src/RewardDistributor.sol";
 import {TaskEscrow} from "../src/TaskEscrow.sol";
@@ -19,6 +20,8 @@ abstract contract World is Checks {
     DevToken internal token;
     TestBeacon internal beacon;
     Registry internal registry;
+    /// @dev One per lane, and lane 0's again.
+    address[] internal distributors;
     RewardDistributor internal distributor;
     TaskEscrow internal escrow;
     EpochAnchor internal anchor;
@@ -28,12 +31,16 @@ abstract contract World is Checks {
     function _deploy(uint32 lanes, uint8 committeeMax) internal {
         token = new DevToken();
         beacon = new TestBeacon();
-        address predicted = vm.computeCreateAddress(address(this), vm.getNonce(address(this)) + 3);
+        address predicted = vm.computeCreateAddress(address(this), vm.getNonce(address(this)) + 2 + lanes);
         registry = new Registry(token, MIN, BOND, UNBOND, predicted);
-        distributor = new RewardDistributor(token, predicted, 0);
-        escrow = new TaskEscrow(token, predicted, address(distributor));
+        delete distributors;
+        for (uint32 lane; lane < lanes; ++lane) {
+            distributors.push(address(new RewardDistributor(token, predicted, lane, 0)));
+        }
+        distributor = RewardDistributor(distributors[0]);
+        escrow = new TaskEscrow(token, predicted);
         anchor = new EpochAnchor(
-            address(registry), address(escrow), address(distributor), address(beacon), lanes, committeeMax, TERM
+            address(registry), address(escrow), distributors, address(beacon), committeeMax, TERM
         );
         eq(address(anchor), predicted, "predicted address");
     }
@@ -63,10 +70,10 @@ abstract contract World is Checks {
     }
 
     /// @dev The next header of a lane, computed at the previous block; roots and money are the caller's.
-    function _next(uint32 lane, EpochAnchor.SettledTask[] memory settled)
+    function _next(uint32 lane, SettledTask[] memory settled)
         internal
         view
-        returns (EpochAnchor.EpochHeader memory h)
+        returns (EpochHeader memory h)
     {
         (uint64 epoch, bytes32 parent, uint64 term) = anchor.head(lane);
         h.lane = lane;
@@ -76,11 +83,11 @@ abstract contract World is Checks {
         h.chainBlock = uint64(vm.getBlockNumber() - 1);
         h.chainBlockHash = blockhash(h.chainBlock);
         h.settledHash = keccak256(abi.encode(settled));
-        h.totalOwed = distributor.laneAccount(lane).released;
+        h.totalOwed = RewardDistributor(distributors[lane]).totalReleased();
         for (uint256 i; i < settled.length; ++i) {
             h.totalOwed += escrow.fundedAt(settled[i].taskId, settled[i].client, uint48(h.chainBlock));
         }
-        if (h.totalOwed != 0) h.payoutRoot = keccak256("some tree");
+        if (h.totalOwed != 0) (h.payoutRoot, h.payoutCount) = (keccak256("some tree"), 1);
     }
 
     /// @dev EIP-2098 form of a signature.
@@ -89,31 +96,31 @@ abstract contract World is Checks {
         return abi.encodePacked(r, bytes32(uint256(s) | (uint256(v - 27) << 255)));
     }
 
-    /// @dev Indexes and signatures of the first `count` members over `digest`.
+    /// @dev Signer bits and signatures of the first `count` members over `digest`.
     function _quorum(uint32 lane, bytes32 digest, uint256 count)
         internal
         view
-        returns (bytes memory indexes, bytes memory signatures)
+        returns (uint256 signers, bytes memory signatures)
     {
         (, address[] memory members,) = anchor.committee(lane);
+        signers = (1 << count) - 1;
         for (uint256 i; i < count; ++i) {
-            indexes = bytes.concat(indexes, bytes1(uint8(i)));
             signatures = bytes.concat(signatures, _sign(keyOf[members[i]], digest));
         }
     }
 
-    function _post(EpochAnchor.EpochHeader memory h, EpochAnchor.SettledTask[] memory settled) internal {
+    function _post(EpochHeader memory h, SettledTask[] memory settled) internal {
         (,, uint16 threshold) = anchor.committee(h.lane);
-        (bytes memory indexes, bytes memory signatures) = _quorum(h.lane, anchor.digest(h), threshold);
-        anchor.post(h, settled, indexes, signatures);
+        (uint256 signers, bytes memory signatures) = _quorum(h.lane, anchor.digest(h), threshold);
+        anchor.post(h, settled, signers, signatures);
     }
 
-    function _none() internal pure returns (EpochAnchor.SettledTask[] memory) {
-        return new EpochAnchor.SettledTask[](0);
+    function _none() internal pure returns (SettledTask[] memory) {
+        return new SettledTask[](0);
     }
 
-    function _one(bytes32 taskId, address client) internal pure returns (EpochAnchor.SettledTask[] memory list) {
-        list = new EpochAnchor.SettledTask[](1);
-        list[0] = EpochAnchor.SettledTask(taskId, client);
+    function _one(bytes32 taskId, address client) internal pure returns (SettledTask[] memory list) {
+        list = new SettledTask[](1);
+        list[0] = SettledTask(taskId, client);
     }
 }

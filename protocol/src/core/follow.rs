@@ -20,6 +20,14 @@ pub(super) struct Posted {
     pub signers: usize,
 }
 
+/// What a revocation means for a follower.
+enum Revoked {
+    /// The epoch was not adopted here.
+    Posted,
+    /// It was, from this epoch on.
+    Adopted(u64),
+}
+
 /// How far the content of an epoch has come.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Fetch {
@@ -78,24 +86,48 @@ impl Follower {
             .collect()
     }
 
+    /// The header of the next epoch that the chain holds: the last one posted, because an earlier one was revoked.
     fn next_posted(&self) -> Option<Posted> {
-        self.news
-            .iter()
-            .flat_map(|n| &n.facts)
-            .find_map(|fact| match fact {
+        let mut found = None;
+        for fact in self.news.iter().flat_map(|n| &n.facts) {
+            match fact {
                 ChainFact::EpochPosted {
                     lane,
                     epoch,
                     header,
                     signers,
                     ..
-                } if *lane == self.base.lane && *epoch == self.base.epoch + 1 => Some(Posted {
-                    epoch: *epoch,
-                    header: *header,
-                    signers: signers.len(),
-                }),
-                _ => None,
-            })
+                } if *lane == self.base.lane && *epoch == self.base.epoch + 1 => {
+                    found = Some(Posted {
+                        epoch: *epoch,
+                        header: *header,
+                        signers: signers.len(),
+                    });
+                }
+                ChainFact::EpochsRevoked { lane, from, .. }
+                    if *lane == self.base.lane && *from <= self.base.epoch + 1 =>
+                {
+                    found = None;
+                }
+                _ => {}
+            }
+        }
+        found
+    }
+
+    /// Whether `block` takes back what this node waits for or holds: none, the epoch that is posted next, or one that was adopted.
+    fn revoked(&self, block: &BlockNews) -> Option<Revoked> {
+        let from = block.facts.iter().filter_map(|fact| match fact {
+            ChainFact::EpochsRevoked { lane, from, .. } if *lane == self.base.lane => Some(*from),
+            _ => None,
+        });
+        from.min().map(|from| {
+            if from <= self.base.epoch {
+                Revoked::Adopted(from)
+            } else {
+                Revoked::Posted
+            }
+        })
     }
 }
 
@@ -103,6 +135,7 @@ impl Core {
     pub(super) fn on_chain(&mut self, news: Vec<BlockNews>) {
         let profile = self.config.profile.clone();
         let lanes: Vec<u32> = self.lanes.keys().copied().collect();
+        let mut alarms = Vec::new();
         for lane in lanes {
             let Some(f) = self.lanes.get_mut(&lane) else {
                 continue;
@@ -115,6 +148,24 @@ impl Core {
                 }
                 f.live.ingest(block, &profile);
                 f.news.push_back(block.clone());
+                match f.revoked(block) {
+                    Some(Revoked::Posted) => {
+                        // The next committee starts over from the state that this node never left.
+                        f.posted = None;
+                        f.fetch = Fetch::default();
+                        f.agreement = Agreement::default();
+                        f.computed.clear();
+                        f.alarmed = false;
+                    }
+                    Some(Revoked::Adopted(from)) if !f.alarmed => {
+                        f.alarmed = true;
+                        alarms.push(format!(
+                            "lane {lane}: epoch {from}, which this node had adopted, was proven faulty and revoked. This node stops following \
+                             the lane; keep its data directory as evidence and start again with an empty one"
+                        ));
+                    }
+                    _ => {}
+                }
             }
             f.dirty = true;
             if f.posted.is_none() {
@@ -124,6 +175,9 @@ impl Core {
             self.announce_phases(lane, &before);
             self.try_adopt(lane);
             self.watch_escrows(lane);
+        }
+        for text in alarms {
+            self.notify(Notice::Alarm { text });
         }
         self.tick_labeler();
         self.tick_client();

@@ -443,7 +443,9 @@ impl Step<'_> {
             *sum = Amount(sum.0 + credit.0);
         }
         self.state.total_owed = Amount(self.state.total_owed.0 + amount.0);
-        self.settled.push(SettledTask { task, client });
+        if !self.state.moved.remove(&(task, client)) {
+            self.settled.push(SettledTask { task, client });
+        }
     }
 
     fn settle(&mut self, task: &TaskState) {
@@ -566,7 +568,9 @@ impl Step<'_> {
             chain_block_hash: body.block.hash,
             records_root: records_root(&body.records),
             state_root: state.root(),
-            payout_root: payout.tree().root(),
+            payout_root: payout.root(),
+            audit_root: payout.audit_root(),
+            payout_count: payout.count(),
             loss_root: state.loss_root(),
             reputation_root: state.reputation_root(),
             payout_file: payout.hash(),

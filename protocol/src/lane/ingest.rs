@@ -4,7 +4,7 @@ use super::state::{AccountState, Committee, EscrowState, LaneState, role};
 use crate::{
     amount::Amount,
     crypto::{BINDING_DOMAIN, binding_message, check_node_key, verify},
-    id::Account,
+    id::{Account, TaskId},
     message::{BlockNews, ChainFact},
     network::NetworkProfile,
     task::Phase,
@@ -131,10 +131,38 @@ impl LaneState {
                     }
                 }
             }
+            ChainFact::Released {
+                task,
+                client,
+                amount,
+            } => self.note_released(*task, *client, *amount),
+            ChainFact::EpochsRevoked { lane, .. } if *lane == self.lane => self.committee = None,
             ChainFact::Funded { .. }
             | ChainFact::CommitteeDrawn { .. }
-            | ChainFact::EpochPosted { .. } => {}
+            | ChainFact::EpochPosted { .. }
+            | ChainFact::EpochsRevoked { .. } => {}
         }
+    }
+
+    /// The money of a task that is still open here has moved: by an epoch that was revoked, or is about to be adopted. Whoever settles the
+    /// task settles exactly that much, and does not ask the escrow for it again.
+    fn note_released(&mut self, task: TaskId, client: Account, amount: Amount) {
+        let own = |deposit: &mut Amount, bond: Amount| {
+            *deposit = amount.checked_sub(bond).unwrap_or_default();
+        };
+        let key = (task, client);
+        if let Some(escrow) = self.escrows.get_mut(&key) {
+            own(&mut escrow.deposit, escrow.gold_bond);
+        } else if let Some(open) = self
+            .tasks
+            .get_mut(&task)
+            .filter(|t| t.manifest.client == client)
+        {
+            own(&mut open.deposit, open.gold_bond);
+        } else {
+            return;
+        }
+        self.moved.insert(key);
     }
 
     /// One share per signature and one for posting, in every task that is open.

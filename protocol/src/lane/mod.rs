@@ -6,9 +6,11 @@
 
 mod apply;
 mod ingest;
+mod payout;
 mod state;
 mod trees;
 
 pub use apply::{Applied, ApplyError, Ready};
+pub use payout::{Claim, PayoutFile, PayoutProofs, SubtreeClaim};
 pub use state::{AccountState, Committee, EscrowState, Evidence, LaneState, role};
-pub use trees::{Claim, PayoutFile, ScoreProof};
+pub use trees::ScoreProof;

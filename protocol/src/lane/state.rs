@@ -1,6 +1,6 @@
 //! What a lane remembers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -118,6 +118,9 @@ pub struct LaneState {
     /// Score roots of the tasks that the last epoch settled; the next epoch forgets them.
     #[serde(with = "pairs", default, skip_serializing_if = "BTreeMap::is_empty")]
     pub scores: BTreeMap<TaskId, Hash>,
+    /// Tasks not settled here whose money has moved all the same, with an epoch that was revoked.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub moved: BTreeSet<(TaskId, Account)>,
 }
 
 /// The state root over its two parts.
@@ -148,6 +151,7 @@ impl LaneState {
             evidence: BTreeMap::new(),
             total_owed: Amount::ZERO,
             scores: BTreeMap::new(),
+            moved: BTreeSet::new(),
         }
     }
 

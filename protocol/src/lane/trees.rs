@@ -2,47 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::state::{LaneState, join_root};
+use super::{
+    payout::PayoutFile,
+    state::{LaneState, join_root},
+};
 use crate::{
     amount::Amount,
-    codec,
-    crypto::hash,
     id::{Account, Hash, RecordId, TaskId},
-    merkle::{self, LOSS_LEAF, PAYOUT_LEAF, RECORD_LEAF, REPUTATION_LEAF, SCORE_LEAF, Tree},
+    merkle::{self, LOSS_LEAF, RECORD_LEAF, REPUTATION_LEAF, SCORE_LEAF, Tree},
     message::EpochHeader,
 };
-
-/// All payout leaves of an epoch: what anyone needs to prove any claim. Named by [`PayoutFile::hash`] in the header.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PayoutFile {
-    /// Lane.
-    pub lane: u32,
-    /// Epoch.
-    pub epoch: u64,
-    /// (payee, total ever owed), in payee order.
-    pub leaves: Vec<(Account, Amount)>,
-}
-
-/// One payee's proof: everything `RewardDistributor.claim` takes. It needs no node, no client, no committee any more.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Claim {
-    /// Lane.
-    pub lane: u32,
-    /// Epoch whose payout root proves it.
-    pub epoch: u64,
-    /// Who is paid.
-    pub payee: Account,
-    /// Total ever owed.
-    pub total: Amount,
-    /// Place of the leaf.
-    pub index: u64,
-    /// Siblings from the bottom.
-    pub proof: Vec<Hash>,
-    /// The root it leads to.
-    pub root: Hash,
-}
 
 /// Shows that an epoch settled a task by a score: the header leads to the score root. Whether the header is the anchored one is for the
 /// caller to ask the chain.
@@ -79,55 +48,6 @@ fn score_leaf(task: &TaskId, score_root: &Hash) -> Hash {
     merkle::leaf(SCORE_LEAF, &[&task.0, &score_root.0])
 }
 
-impl PayoutFile {
-    /// Leaf of a payee.
-    pub fn leaf(payee: &Account, total: Amount) -> Hash {
-        merkle::leaf(PAYOUT_LEAF, &[&payee.0, &total.0.to_be_bytes()])
-    }
-
-    /// The tree over all leaves.
-    pub fn tree(&self) -> Tree {
-        Tree::new(
-            self.leaves
-                .iter()
-                .map(|(payee, total)| Self::leaf(payee, *total))
-                .collect(),
-        )
-    }
-
-    /// BLAKE3 of the canonical encoding.
-    pub fn hash(&self) -> Hash {
-        hash("assay/1/payout-file", &[&codec::encode(&self.leaves)])
-    }
-
-    /// The claim of a payee, if it has one.
-    pub fn claim(&self, payee: &Account) -> Option<Claim> {
-        let index = self.leaves.binary_search_by(|l| l.0.cmp(payee)).ok()?;
-        let tree = self.tree();
-        Some(Claim {
-            lane: self.lane,
-            epoch: self.epoch,
-            payee: *payee,
-            total: self.leaves[index].1,
-            index: index as u64,
-            proof: tree.proof(index)?,
-            root: tree.root(),
-        })
-    }
-}
-
-impl Claim {
-    /// Whether the proof leads to `root`.
-    pub fn is_valid(&self) -> bool {
-        merkle::verify(
-            &self.root,
-            &PayoutFile::leaf(&self.payee, self.total),
-            self.index,
-            &self.proof,
-        )
-    }
-}
-
 impl LaneState {
     /// The tree over the scores of the tasks that the last epoch settled.
     pub(super) fn scores_tree(&self) -> Tree {
@@ -159,6 +79,7 @@ impl LaneState {
         let leaves = self
             .owed
             .iter()
+            .filter(|(_, total)| total.0 > 0)
             .map(|(payee, total)| (*payee, *total))
             .collect();
         PayoutFile {

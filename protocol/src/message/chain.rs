@@ -114,4 +114,22 @@ pub enum ChainFact {
         /// Who sent the transaction.
         poster: Account,
     },
+    /// `TaskEscrow.Released`: an epoch took the task's money to the lane's distributor.
+    Released {
+        /// Task.
+        task: TaskId,
+        /// Client of the escrow.
+        client: Account,
+        /// What moved; later top-ups are the client's again.
+        amount: Amount,
+    },
+    /// `EpochAnchor.EpochsRevoked`: a proven fault took back this epoch and all after it, and dismissed the committee.
+    EpochsRevoked {
+        /// Lane.
+        lane: u32,
+        /// First epoch that does not count any more.
+        from: u64,
+        /// Header hash of the epoch before it, which is the last one again; zero for none.
+        head: Hash,
+    },
 }

@@ -26,6 +26,8 @@ mod abi {
             bytes32 recordsRoot;
             bytes32 stateRoot;
             bytes32 payoutRoot;
+            bytes32 auditRoot;
+            uint32 payoutCount;
             bytes32 lossRoot;
             bytes32 reputationRoot;
             bytes32 payoutFile;
@@ -73,6 +75,11 @@ pub struct EpochHeader {
     pub state_root: Hash,
     /// Root over (payee, total ever owed).
     pub payout_root: Hash,
+    /// Root over (payee, total ever owed, sum of the totals before it), in the same places: what makes a tree that owes too much
+    /// provable from two neighbouring leaves.
+    pub audit_root: Hash,
+    /// Payout leaves.
+    pub payout_count: u32,
     /// Root over (account, total ever lost).
     pub loss_root: Hash,
     /// Root over reputation evidence.
@@ -98,6 +105,8 @@ impl EpochHeader {
             recordsRoot: self.records_root.into(),
             stateRoot: self.state_root.into(),
             payoutRoot: self.payout_root.into(),
+            auditRoot: self.audit_root.into(),
+            payoutCount: self.payout_count,
             lossRoot: self.loss_root.into(),
             reputationRoot: self.reputation_root.into(),
             payoutFile: self.payout_file.into(),

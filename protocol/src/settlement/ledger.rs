@@ -6,7 +6,8 @@ use crate::{
     amount::Amount,
     crypto::{hash, recover},
     id::{Account, EvmSignature, Hash, NodeKey, Signature, TaskId},
-    lane::{Claim, role},
+    lane::{Claim, SubtreeClaim, role},
+    merkle,
     message::{BlockNews, BlockRef, ChainFact, EpochHeader, SettledTask},
     network::NetworkProfile,
 };
@@ -89,10 +90,13 @@ impl Escrow {
 
 #[derive(Clone, Debug, Default)]
 struct Lane {
+    /// Last term that was drawn.
+    term: u64,
     committee: Option<(u64, Vec<Account>, u16)>,
     epoch: u64,
     head: Hash,
-    roots: BTreeMap<u64, Hash>,
+    /// Payout root and number of leaves, by epoch.
+    roots: BTreeMap<u64, (Hash, u32)>,
     owed: Amount,
     released: Amount,
     drawn_at: u64,
@@ -373,7 +377,8 @@ impl Ledger {
             return Err(LedgerError::Draw(lane));
         }
         let threshold = (2 * members.len()).div_ceil(3) as u16;
-        let term = state.committee.as_ref().map_or(1, |c| c.0 + 1);
+        let term = state.term + 1;
+        state.term = term;
         state.committee = Some((term, members.clone(), threshold));
         state.drawn_at = state.epoch;
         self.pending.push(ChainFact::CommitteeDrawn {
@@ -451,9 +456,20 @@ impl Ledger {
                 released,
             });
         }
+        let empty = header.total_owed == Amount::ZERO;
+        if (header.payout_root == Hash::ZERO) != empty || (header.payout_count == 0) != empty {
+            return Err(LedgerError::Header(
+                "an empty tree owes nothing, and only it",
+            ));
+        }
         for s in settled {
             if let Some(escrow) = self.escrows.get_mut(&(s.task, s.client)) {
                 escrow.released = true;
+                self.pending.push(ChainFact::Released {
+                    task: s.task,
+                    client: s.client,
+                    amount: escrow.at(header.chain_block),
+                });
                 // What was paid in after the header's block is the client's again (`returnLateTopUp`).
                 let rest = escrow.deposit.0 + escrow.gold_bond.0 - escrow.at(header.chain_block).0;
                 self.mint(s.client, Amount(rest));
@@ -465,7 +481,8 @@ impl Ledger {
             lane.owed = header.total_owed;
             lane.epoch = header.epoch;
             lane.head = hash;
-            lane.roots.insert(header.epoch, header.payout_root);
+            lane.roots
+                .insert(header.epoch, (header.payout_root, header.payout_count));
             while lane.roots.len() > ROOTS_KEPT {
                 lane.roots.pop_first();
             }
@@ -480,33 +497,91 @@ impl Ledger {
         Ok(())
     }
 
+    /// What `Disputes` does to a lane when a fault in epoch `from` is proven before its root pays: the lane goes back to the header
+    /// `parent` of the epoch before it, and its committee is dismissed. Money that moved stays where it is.
+    ///
+    /// # Errors
+    /// [`LedgerError::Header`] when the lane has no such epoch.
+    pub fn revoke(&mut self, lane: u32, from: u64, parent: Hash) -> Result<(), LedgerError> {
+        let state = self
+            .lanes
+            .get_mut(&lane)
+            .filter(|l| from > 0 && from <= l.epoch)
+            .ok_or(LedgerError::Header("no such epoch"))?;
+        state.epoch = from - 1;
+        state.head = parent;
+        state.roots.retain(|epoch, _| *epoch < from);
+        state.committee = None;
+        self.pending.push(ChainFact::EpochsRevoked {
+            lane,
+            from,
+            head: parent,
+        });
+        Ok(())
+    }
+
     /// `RewardDistributor.claim`: anyone, for anyone. Returns what was paid now.
     ///
     /// # Errors
     /// [`LedgerError::Proof`] or [`LedgerError::NothingDue`].
     pub fn claim(&mut self, claim: &Claim) -> Result<Amount, LedgerError> {
-        let root = self
-            .lanes
-            .get(&claim.lane)
-            .and_then(|l| l.roots.get(&claim.epoch));
-        if root != Some(&claim.root) || !claim.is_valid() {
+        let fits = self.stands(claim.lane, claim.epoch, &claim.root, claim.proof.len());
+        if !fits || !claim.is_valid() {
             return Err(LedgerError::Proof);
         }
-        let paid = self.paid.entry((claim.lane, claim.payee)).or_default();
-        let due = claim
-            .total
-            .checked_sub(*paid)
-            .filter(|d| d.0 > 0)
-            .ok_or(LedgerError::NothingDue)?;
-        *paid = claim.total;
-        self.claimed = Amount(self.claimed.0 + due.0);
-        self.mint(claim.payee, due);
+        let due = self.pay(claim.lane, claim.payee, claim.total);
+        if due == Amount::ZERO {
+            return Err(LedgerError::NothingDue);
+        }
         Ok(due)
+    }
+
+    /// `RewardDistributor.claimSubtree`: pays whatever is due to any of the payees, possibly nothing.
+    ///
+    /// # Errors
+    /// [`LedgerError::Proof`].
+    pub fn claim_subtree(&mut self, claim: &SubtreeClaim) -> Result<Amount, LedgerError> {
+        let depth = usize::from(claim.height) + claim.proof.len();
+        if !self.stands(claim.lane, claim.epoch, &claim.root, depth) || !claim.is_valid() {
+            return Err(LedgerError::Proof);
+        }
+        let dues = claim.leaves.iter();
+        Ok(dues
+            .map(|(payee, total)| self.pay(claim.lane, *payee, *total))
+            .sum())
+    }
+
+    /// Whether an epoch's tree is kept, has this root and this depth.
+    fn stands(&self, lane: u32, epoch: u64, root: &Hash, depth: usize) -> bool {
+        let kept = self.lanes.get(&lane).and_then(|l| l.roots.get(&epoch));
+        kept.is_some_and(|(kept, count)| kept == root && merkle::depth(*count) == depth)
+    }
+
+    /// Pays what is not paid yet of a proven leaf.
+    fn pay(&mut self, lane: u32, payee: Account, total: Amount) -> Amount {
+        let paid = self.paid.entry((lane, payee)).or_default();
+        let due = total.checked_sub(*paid).unwrap_or_default();
+        *paid = Amount(paid.0 + due.0);
+        self.claimed = Amount(self.claimed.0 + due.0);
+        self.mint(payee, due);
+        due
     }
 
     /// Payout root of a kept epoch.
     pub fn root(&self, lane: u32, epoch: u64) -> Option<Hash> {
-        self.lanes.get(&lane)?.roots.get(&epoch).copied()
+        self.lanes.get(&lane)?.roots.get(&epoch).map(|kept| kept.0)
+    }
+
+    /// What was paid so far: (lane, payee, base units).
+    pub fn paid(&self) -> impl Iterator<Item = (u32, Account, Amount)> {
+        self.paid
+            .iter()
+            .map(|((lane, payee), paid)| (*lane, *payee, *paid))
+    }
+
+    /// Last epoch of a lane, 0 before the first.
+    pub fn epoch(&self, lane: u32) -> u64 {
+        self.lanes.get(&lane).map_or(0, |l| l.epoch)
     }
 
     /// All that was ever claimed.

@@ -37,6 +37,8 @@ fn vectors() -> BTreeMap<String, String> {
         records_root: Hash([8; 32]),
         state_root: Hash([9; 32]),
         payout_root: Hash([10; 32]),
+        audit_root: Hash([16; 32]),
+        payout_count: 17,
         loss_root: Hash([11; 32]),
         reputation_root: Hash([12; 32]),
         payout_file: Hash([13; 32]),
@@ -79,6 +81,7 @@ fn vectors() -> BTreeMap<String, String> {
             .map(|i| (Account([i; 20]), Amount(u128::from(i) * 100)))
             .collect(),
     };
+    let proofs = file.clone().proofs();
     let mut all: BTreeMap<String, Vec<u8>> = BTreeMap::from([
         ("network-id".into(), network.0.to_vec()),
         ("manifest".into(), codec::encode(&manifest)),
@@ -129,11 +132,16 @@ fn vectors() -> BTreeMap<String, String> {
             "lane-state/genesis-root".into(),
             LaneState::genesis(0).root().0.to_vec(),
         ),
-        ("payout/root".into(), file.tree().root().0.to_vec()),
+        ("payout/root".into(), file.root().0.to_vec()),
         ("payout/file-hash".into(), file.hash().0.to_vec()),
+        ("payout/audit-root".into(), file.audit_root().0.to_vec()),
         (
             "payout/claim".into(),
-            codec::encode(&file.claim(&Account([3; 20])).unwrap()),
+            codec::encode(&proofs.claim(&Account([3; 20])).unwrap()),
+        ),
+        (
+            "payout/subtree".into(),
+            codec::encode(&proofs.subtree(0, 1).unwrap()),
         ),
         ("merkle/empty".into(), merkle::root(vec![]).0.to_vec()),
         (

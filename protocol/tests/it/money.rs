@@ -114,11 +114,71 @@ fn escrow_payouts_fees_and_refund_add_up_in_the_ledger_twin() {
     assert_eq!(v.ledger.supply(), supply);
 }
 
+/// The whole committee posts a settlement that does not follow from the records. Once the chain has taken it back, the next committee settles the
+/// same task with the money that has already moved.
+#[test]
+fn a_revoked_settlement_is_made_again_by_the_next_committee_with_the_same_money() {
+    let mut v = Village::new(3, 9, 0);
+    v.answers = crowd;
+    v.run(3, |_| false);
+    let task = v.publish(150, |_| {});
+    let client = v.account(v.client());
+    v.wicked = Some(Hash([0xee; 32]));
+    assert!(v.run(200, |v| v.wicked.is_none()), "nothing was settled");
+    let supply = v.ledger.supply();
+    let moved = v.ledger.released(0);
+    assert!(moved.released.0 > 0 && v.outcome(0).is_none());
+    let epoch = v.ledger.epoch(0);
+    let parent = v.people[0].headers.last().unwrap().hash();
+    // Nobody can pay money in after it has moved.
+    let late = v.ledger.top_up(client, task, client, Amount(5));
+    assert!(late.is_err());
+    v.ledger.revoke(0, epoch, parent).unwrap();
+    assert!(
+        v.run(200, |v| (0..3).all(|i| v.outcome(i).is_some())),
+        "{:?}",
+        v.call_errors
+    );
+    assert_eq!(v.ledger.released(0), moved, "no money moved twice");
+    let outcome = v.outcome(0).unwrap();
+    assert!(outcome.cancelled.is_none() && outcome.money.is_conserved());
+    let locked = Amount(outcome.money.deposit.0 + outcome.money.gold_bond.0);
+    assert_eq!(locked, moved.released);
+    let paid: Amount = v.claim_all(1).values().copied().sum();
+    assert_eq!(paid, locked);
+    assert_eq!(v.ledger.supply(), supply);
+}
+
+#[test]
+fn a_relayer_pays_every_payee_of_a_subtree_once_and_nobody_else() {
+    let mut v = run(crowd, |_| {});
+    let proofs = v.payout_file(5).proofs();
+    let claim = proofs.subtree(0, 2).unwrap();
+    let due: Amount = claim.leaves.iter().map(|l| l.1).sum();
+    let supply = v.ledger.supply();
+    // One of them has been paid before.
+    v.ledger
+        .claim(&proofs.claim(&claim.leaves[1].0).unwrap())
+        .unwrap();
+    let rest = Amount(due.0 - claim.leaves[1].1.0);
+    assert_eq!(v.ledger.claim_subtree(&claim), Ok(rest));
+    assert_eq!(v.ledger.claim_subtree(&claim), Ok(Amount::ZERO));
+    assert_eq!(v.ledger.claimed(), due);
+    assert_eq!(v.ledger.supply(), supply);
+    let mut forged = claim.clone();
+    forged.leaves[0].1 = Amount(forged.leaves[0].1.0 + 1);
+    assert_eq!(v.ledger.claim_subtree(&forged), Err(LedgerError::Proof));
+    // An inner node of the tree passed off as a tree of its own.
+    let mut shallow = claim;
+    shallow.proof.pop();
+    assert_eq!(v.ledger.claim_subtree(&shallow), Err(LedgerError::Proof));
+}
+
 #[test]
 fn a_claim_works_from_an_exported_proof_with_every_node_dead() {
     let mut v = run(crowd, |_| {});
     let mine = v.account(5);
-    let exported = serde_json::to_string(&v.payout_file(5).claim(&mine).unwrap()).unwrap();
+    let exported = serde_json::to_string(&v.payout_file(5).proofs().claim(&mine).unwrap()).unwrap();
     for i in 0..v.people.len() {
         v.kill(i);
     }
@@ -171,6 +231,8 @@ fn the_ledger_refuses_forged_quorums_foreign_blocks_and_unbalanced_books() {
         records_root: Hash::ZERO,
         state_root: Hash::ZERO,
         payout_root: Hash::ZERO,
+        audit_root: Hash::ZERO,
+        payout_count: 0,
         loss_root: Hash::ZERO,
         reputation_root: Hash::ZERO,
         payout_file: Hash::ZERO,
@@ -245,8 +307,9 @@ proptest! {
         let leaves: Vec<(Account, Amount)> =
             amounts.iter().zip(0u8..).map(|(a, i)| (Account([i; 20]), Amount(*a))).collect();
         let file = PayoutFile { lane: 0, epoch: 1, leaves };
-        for (payee, total) in &file.leaves {
-            let claim = file.claim(payee).unwrap();
+        let proofs = file.proofs();
+        for (payee, total) in &proofs.file().leaves {
+            let claim = proofs.claim(payee).unwrap();
             prop_assert!(claim.is_valid());
             let mut more = claim.clone();
             more.total = Amount(total.0 + 1);

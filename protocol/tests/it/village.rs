@@ -12,7 +12,7 @@ use assay_protocol::{
         RequestFault, Restored,
     },
     crypto::{BINDING_DOMAIN, EvmKey, NodeKeypair, binding_message, hash},
-    id::{Account, Hash, NodeKey, Salt, ShardHash, TaskId},
+    id::{Account, EvmSignature, Hash, NodeKey, Salt, ShardHash, TaskId},
     lane::{Claim, PayoutFile, role},
     message::{
         Answer, AssignmentRule, BlockNews, Durations, EpochBody, EpochHeader, ItemSet, Manifest,
@@ -74,6 +74,8 @@ pub struct Village {
     /// Nodes that get no mail and no blocks.
     pub down: BTreeSet<usize>,
     pub call_errors: Vec<String>,
+    /// The next epoch that settles a task is posted with this audit root, and every validator signs it.
+    pub wicked: Option<Hash>,
 }
 
 pub fn profile() -> NetworkProfile {
@@ -90,7 +92,7 @@ pub fn profile() -> NetworkProfile {
             registry: a(0xa2),
             escrow: a(0xa3),
             anchor: a(0xa4),
-            distributor: a(0xa5),
+            distributors: vec![a(0xa5)],
             beacon: a(0xa6),
         },
         params: Params::dev(),
@@ -167,6 +169,7 @@ impl Village {
             answers: |item, _| (item % 3) as u16,
             down: BTreeSet::new(),
             call_errors: vec![],
+            wicked: None,
         };
         for i in 0..village.people.len() {
             village.start(i);
@@ -465,7 +468,19 @@ impl Village {
                     header,
                     settled,
                     signatures,
-                } => self.ledger.post_epoch(account, header, settled, signatures),
+                } => match self.wicked.filter(|_| !settled.is_empty()) {
+                    Some(audit_root) => {
+                        self.wicked = None;
+                        let header = EpochHeader {
+                            audit_root,
+                            ..header.clone()
+                        };
+                        let signatures = self.everybody_signs(&header);
+                        self.ledger
+                            .post_epoch(account, &header, settled, &signatures)
+                    }
+                    None => self.ledger.post_epoch(account, header, settled, signatures),
+                },
             };
             if let Err(error) = result {
                 self.call_errors.push(error.to_string());
@@ -476,6 +491,17 @@ impl Village {
         for i in 0..self.people.len() {
             self.sync(i);
         }
+    }
+
+    /// Signatures of all validators, by their places in a committee of everybody.
+    fn everybody_signs(&self, header: &EpochHeader) -> Vec<(u8, EvmSignature)> {
+        let digest = header.signing_digest(&self.profile);
+        let validators = self.people.iter().filter(|p| p.role == role::VALIDATOR);
+        let mut signed: Vec<_> = validators
+            .map(|p| (p.evm.account(), p.evm.sign(&digest)))
+            .collect();
+        signed.sort_by_key(|s| s.0);
+        (0..).zip(signed).map(|(place, s)| (place, s.1)).collect()
     }
 
     fn sync(&mut self, i: usize) {
@@ -640,12 +666,9 @@ impl Village {
 
     /// Claims everything that node `i` can prove, for everybody; returns what was paid to whom.
     pub fn claim_all(&mut self, i: usize) -> BTreeMap<Account, Amount> {
-        let file = self.payout_file(i);
-        let claims: Vec<Claim> = file
-            .leaves
-            .iter()
-            .map(|l| file.claim(&l.0).unwrap())
-            .collect();
+        let proofs = self.payout_file(i).proofs();
+        let payees = proofs.file().leaves.iter();
+        let claims: Vec<Claim> = payees.map(|l| proofs.claim(&l.0).unwrap()).collect();
         let mut paid = BTreeMap::new();
         for claim in claims {
             if let Ok(amount) = self.ledger.claim(&claim) {

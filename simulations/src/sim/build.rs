@@ -47,7 +47,7 @@ fn profile(scenario: &Scenario) -> NetworkProfile {
             registry: contract(0xa2),
             escrow: contract(0xa3),
             anchor: contract(0xa4),
-            distributor: contract(0xa5),
+            distributors: (0..p.lanes).map(|_| contract(0xa5)).collect(),
             beacon: contract(0xa6),
         },
         params: Params {

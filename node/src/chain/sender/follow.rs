@@ -179,17 +179,31 @@ impl Sender {
 
     /// What a claim moved, from the contract's own event.
     fn paid(&self, intent: &Intent, receipt: &ReceiptRow) -> Option<Amount> {
-        let Intent::Claim(claim) = intent else {
-            return None;
+        let lane = match intent {
+            Intent::Claim(claim) => claim.lane,
+            Intent::ClaimSubtree(claim) => claim.lane,
+            _ => return None,
         };
-        let events = receipt
+        let distributor = self.shared.profile.contracts.distributor(lane);
+        let mut logs = receipt
             .logs
             .iter()
-            .filter(|l| Account::from(l.address()) == self.shared.profile.contracts.distributor);
-        events
-            .filter_map(|log| RewardDistributor::Claimed::decode_log_data_validate(log.data()).ok())
-            .find(|e| e.lane == claim.lane && Account::from(e.payee) == claim.payee)
-            .map(|e| Amount(e.amount.saturating_to()))
+            .filter(|l| Account::from(l.address()) == distributor)
+            .map(|l| l.data());
+        let amount = match intent {
+            Intent::Claim(claim) => {
+                logs.filter_map(|l| RewardDistributor::Claimed::decode_log_data_validate(l).ok())
+                    .find(|e| Account::from(e.payee) == claim.payee)?
+                    .amount
+            }
+            _ => {
+                logs.find_map(|l| {
+                    RewardDistributor::SubtreeClaimed::decode_log_data_validate(l).ok()
+                })?
+                .amount
+            }
+        };
+        Some(Amount(amount.saturating_to()))
     }
 
     /// The block of a last step is final; the step must still be in the chain.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use assay_protocol::{
     id::EvmSignature,
-    lane::{Claim, PayoutFile},
+    lane::{Claim, PayoutFile, SubtreeClaim},
     message::{EpochHeader, SettledTask},
 };
 
@@ -89,7 +89,9 @@ impl Committee {
             chain_block_hash: block.hash,
             records_root: Hash([1; 32]),
             state_root: Hash([2; 32]),
-            payout_root: file.tree().root(),
+            payout_root: file.root(),
+            audit_root: file.audit_root(),
+            payout_count: file.count(),
             loss_root: Hash([3; 32]),
             reputation_root: Hash([4; 32]),
             payout_file: file.hash(),
@@ -164,7 +166,7 @@ async fn a_signed_epoch_is_posted_and_anyone_can_claim_for_the_payees() {
     // The contract accepts the members' signatures over our digest, and its header hash is ours: the two EIP-712 twins agree.
     let call = ChainCall::PostEpoch {
         header: header.clone(),
-        settled: settled.clone(),
+        settled,
         signatures: c.sign(&header, 4),
     };
     c.poster.chain.submit(call.clone());
@@ -198,7 +200,7 @@ async fn a_signed_epoch_is_posted_and_anyone_can_claim_for_the_payees() {
     );
     // Another member posts the same header a little later.
     let mut late = start(&c.world.profile, Some(key(2)), &MemoryStore::default());
-    late.chain.submit(call);
+    late.chain.submit(call.clone());
     assert!(matches!(
         late.done().await,
         ChainEvent::Done { tx: Hash::ZERO, .. }
@@ -208,7 +210,6 @@ async fn a_signed_epoch_is_posted_and_anyone_can_claim_for_the_payees() {
     assert_eq!(
         books,
         Totals {
-            owed: Amount(1_050),
             released: Amount(1_050),
             claimed: Amount::ZERO
         }
@@ -222,7 +223,8 @@ async fn a_signed_epoch_is_posted_and_anyone_can_claim_for_the_payees() {
     assert!(escrow.settled);
 
     // The client pays the gas, Ann gets the money.
-    let claim = paid.claim(&ann).expect("has a leaf");
+    let proofs = paid.clone().proofs();
+    let claim = proofs.claim(&ann).expect("has a leaf");
     let forged = Claim {
         total: Amount(701),
         ..claim.clone()
@@ -249,7 +251,7 @@ async fn a_signed_epoch_is_posted_and_anyone_can_claim_for_the_payees() {
         })
     );
     // Two askers at once: one transaction, both learn of it.
-    let claim = paid.claim(&bob).expect("has a leaf");
+    let claim = proofs.claim(&bob).expect("has a leaf");
     let before = c.world.nonce(client_account);
     let (one, two) = tokio::join!(client.chain.claim(&claim), client.chain.claim(&claim));
     assert_eq!(one, two);
@@ -257,8 +259,14 @@ async fn a_signed_epoch_is_posted_and_anyone_can_claim_for_the_payees() {
     assert_eq!(c.world.nonce(client_account), before + 1);
     assert_eq!(client.chain.paid(0, bob).await, Ok(Amount(350)));
 
+    // Everybody has everything: a relayer finds nothing to do, and no transaction is sent.
+    let everybody = proofs.subtree(0, 7).expect("has leaves");
+    assert_eq!(client.chain.claim_subtree(&everybody).await, Ok(None));
+    assert_eq!(c.world.nonce(client_account), before + 1);
+
     // A proof that leads to a root of its own making.
     let own = file(1, vec![(bob, Amount(900))])
+        .proofs()
         .claim(&bob)
         .expect("has a leaf");
     let error = client
@@ -271,13 +279,23 @@ async fn a_signed_epoch_is_posted_and_anyone_can_claim_for_the_payees() {
         "{error}"
     );
 
+    // A second task; one transaction pays all three of the next tree, and again pays nothing.
+    client.chain.submit(fund(2, 400, 0));
+    client.done().await;
+    let cleo = Account([0xc3; 20]);
+    let totals = vec![(ann, Amount(700)), (bob, Amount(450)), (cleo, Amount(300))];
+    let second = file(2, totals);
+    let settled = vec![SettledTask {
+        task: TaskId([2; 32]),
+        client: client_account,
+    }];
+    let two = c.header(&second, &settled).await;
     // The next epoch builds on the hash of the first; an epoch ahead of its turn waits, then is posted.
-    let second = file(2, paid.leaves.clone());
-    let two = c.header(&second, &[]).await;
     assert_eq!(two.parent, header.hash());
     let three = EpochHeader {
         epoch: 3,
         parent: two.hash(),
+        settled_hash: EpochHeader::hash_settled(&[]),
         ..two.clone()
     };
     c.poster.chain.submit(ChainCall::PostEpoch {
@@ -288,11 +306,32 @@ async fn a_signed_epoch_is_posted_and_anyone_can_claim_for_the_payees() {
     c.poster.chain.submit(ChainCall::PostEpoch {
         signatures: c.sign(&two, 5),
         header: two,
-        settled: Vec::new(),
+        settled,
     });
     c.poster.done().await;
     c.poster.done().await;
     assert_eq!(c.poster.chain.head(0).await.expect("answers").epoch, 3);
+    // The one who posted epoch 1 asks again, two epochs later: the anchor's event says that it is done.
+    c.poster.chain.submit(call);
+    assert!(matches!(
+        c.poster.done().await,
+        ChainEvent::Done { tx: Hash::ZERO, .. }
+    ));
+
+    let all = second.proofs().subtree(2, 7).expect("has leaves");
+    assert_eq!((all.height, all.leaves.len()), (2, 3));
+    let done = client.chain.claim_subtree(&all).await.expect("pays");
+    assert_eq!(done.expect("something is due").amount, Amount(400));
+    for (payee, total) in &all.leaves {
+        let held = client.chain.balances(*payee).await.expect("answers");
+        assert_eq!(held.token, *total);
+    }
+    assert_eq!(client.chain.claim_subtree(&all).await, Ok(None));
+    let forged = SubtreeClaim { first: 4, ..all };
+    assert_eq!(
+        client.chain.claim_subtree(&forged).await,
+        Err(ChainError::BadClaim { payee: ann })
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
