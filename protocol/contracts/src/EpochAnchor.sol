@@ -196,8 +196,8 @@ contract EpochAnchor is EIP712, ReentrancyGuardTransient {
     }
 
     /// @notice Installs a new committee: everybody when they fit, else the outcome of the requested draw.
-    /// @dev Who was banned since the request gets no seat and nobody moves up, so that nobody can choose another outcome by
-    ///      giving up a stake. A draw of banned candidates only is thrown away.
+    /// @dev Who was banned or withdrew since the request gets no seat and nobody moves up, so that nobody can choose another
+    ///      outcome by giving up a stake. A draw of such candidates only is thrown away.
     function drawCommittee(uint32 lane) external {
         Lane storage l = _drawable(lane);
         DrawRequest storage d = _draws[lane];
@@ -207,7 +207,7 @@ contract EpochAnchor is EIP712, ReentrancyGuardTransient {
         if (pending) {
             (bytes32 seed, bool ready) = beacon.valueAt(d.ref);
             if (!ready) revert BeaconNotReady(d.ref);
-            members = _unbanned(CommitteeDraw.sample(CodeBlob.read(d.candidates), committeeMax, seed, lane, term));
+            members = _bonded(CommitteeDraw.sample(CodeBlob.read(d.candidates), committeeMax, seed, lane, term));
         }
         if (members.length == 0) {
             (members,) = registry.validators();
@@ -358,12 +358,12 @@ contract EpochAnchor is EIP712, ReentrancyGuardTransient {
         }
     }
 
-    /// @dev Those of a draw who were not banned since it was requested; their seats stay empty.
-    function _unbanned(address[] memory drawn) private view returns (address[] memory members) {
+    /// @dev Those of a draw who still have a stake to lose; the seats of the others stay empty.
+    function _bonded(address[] memory drawn) private view returns (address[] memory members) {
         members = drawn;
         uint256 count;
         for (uint256 i; i < drawn.length; ++i) {
-            if (!registry.banned(drawn[i])) members[count++] = drawn[i];
+            if (registry.bonded(drawn[i])) members[count++] = drawn[i];
         }
         assembly ("memory-safe") {
             mstore(members, count)

@@ -31,8 +31,8 @@ interface IRegistryView {
     function anchor() external view returns (address);
     /// @notice Validators in list order with their weights in draws.
     function validators() external view returns (address[] memory accounts, uint128[] memory weights);
-    /// @notice Whether an account is banned.
-    function banned(address account) external view returns (bool);
+    /// @notice Whether `account` is a validator whose stake is still there and who is not banned.
+    function bonded(address account) external view returns (bool);
     /// @notice Seconds between leaving and withdrawing.
     function unbondSeconds() external view returns (uint64);
     /// @notice Takes a part of `account`'s stake and bans it. Disputes only.

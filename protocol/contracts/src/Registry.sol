@@ -315,6 +315,12 @@ contract Registry is ReentrancyGuardTransient {
         return a.validatorSlot == 0 ? 0 : _capped(a.stake);
     }
 
+    /// @notice Whether `account` may take a seat it was drawn for: a validator whose stake is still here, leaving or not, and
+    ///         who is not banned.
+    function bonded(address account) external view returns (bool) {
+        return _accounts[account].roles & ROLE_VALIDATOR != 0 && !banned[account];
+    }
+
     function _capped(uint128 stake) private view returns (uint128) {
         // Cannot overflow: the constructor bounds minValidatorStake.
         uint128 cap = minValidatorStake * uint128(STAKE_CAP_FACTOR);

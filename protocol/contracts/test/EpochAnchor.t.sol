@@ -543,6 +543,31 @@ contract EpochAnchorTest is World {
         }
     }
 
+    function test_who_withdrew_before_the_draw_gets_no_seat() public {
+        _deploy(1, 5);
+        _validators(6);
+        anchor.requestDraw(0);
+        (, uint64 ref,) = anchor.pendingDraw(0);
+        beacon.set(ref, keccak256("seed"));
+        for (uint256 key = 1; key <= 3; ++key) {
+            vm.prank(vm.addr(key));
+            registry.requestUnbond();
+        }
+        vm.warp(vm.getBlockTimestamp() + UNBOND);
+        for (uint256 key = 1; key <= 2; ++key) {
+            vm.prank(vm.addr(key));
+            registry.withdraw(new EpochHeader[](0), new Registry.LossLeaf[][](0));
+        }
+        anchor.drawCommittee(0);
+        (, address[] memory members, uint16 threshold) = anchor.committee(0);
+        // Five of six were drawn, so at least three of the four who stayed; who only asked to leave serves.
+        yes(members.length == 3 || members.length == 4, "those with a stake");
+        eq(threshold, (2 * members.length + 2) / 3, "two thirds of them");
+        for (uint256 i; i < members.length; ++i) {
+            yes(registry.accounts(members[i]).stake != 0, "a stake to lose");
+        }
+    }
+
     function test_shrinking_to_fit_does_not_dodge_a_pending_draw() public {
         _deploy(1, 5);
         _validators(6);
