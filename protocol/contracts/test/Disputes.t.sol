@@ -412,6 +412,21 @@ contract DisputesTest is World {
         }
     }
 
+    function test_a_leaf_of_nothing_may_be_left_out() public {
+        Tree memory t = _five();
+        t.totals[2] = 0;
+        t = _tree(t.payees, t.totals);
+        EpochHeader memory parent = _epoch(t);
+        Tree memory u = _without(t, 2);
+        _epoch(u);
+        Disputes.Evidence memory e = _evidence(1);
+        Disputes.PayoutLeaf[] memory around = new Disputes.PayoutLeaf[](2);
+        (around[0], around[1]) = (_payout(u, 1), _payout(u, 2));
+        Disputes.PayoutLeaf memory earlier = _payout(t, 2);
+        vm.expectRevert(Disputes.NoFault.selector);
+        disputes.proveOmitted(e, parent, earlier, around);
+    }
+
     /// @dev Leaves that do not stand in the tree are refused before they are judged.
     function testFuzz_forged_leaves_are_no_evidence(uint256 i, uint128 total, uint256 index) public {
         Tree memory t = _five();
