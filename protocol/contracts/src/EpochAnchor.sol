@@ -14,21 +14,32 @@ import {IDistributor, IEscrow, IRegistryView} from "./IWiring.sol";
 /// @title One signed header per lane and epoch
 /// @notice Each lane has a committee, drawn from the registry for a term of epochs. A header with the signatures of
 ///         two thirds of it settles tasks, moves their money to the distributor and activates the payout root.
-///         The first valid header is the epoch; headers are linked to their parents and epochs count from 1.
+///         The first valid header is the epoch; headers are linked to their parents and epochs count from 1. An epoch
+///         whose fault is shown to the Disputes contract before its root is active is taken back with all after it.
 /// @dev Checks signatures, order and budget; it cannot check scores, nodes do that. There is no owner: draws and posts
 ///      are open to anybody. Invariant: what a lane owes is exactly what was released for it.
 contract EpochAnchor is EIP712, ReentrancyGuardTransient {
     struct Lane {
-        /// CodeBlob with the committee in office (see Committee); zero when there was never one.
+        /// CodeBlob with the committee in office (see Committee); zero when there is none.
         address committee;
         /// Last posted epoch; zero when there is none.
         uint48 epoch;
-        /// Unix time in seconds of the last post or draw.
+        /// Unix time in seconds of the last post, draw or rewind.
         uint48 lastActivity;
         /// Header hash of the last epoch.
         bytes32 head;
         /// Epoch count when the committee in office was drawn.
         uint64 termStart;
+        /// Term of a dismissed committee, so that terms never repeat; meaningless while a committee is in office.
+        uint64 dismissedTerm;
+    }
+
+    /// @dev Why an account may not withdraw its stake yet.
+    struct Service {
+        /// Committees the account sits in.
+        uint32 seats;
+        /// Unix time in seconds when it last left one.
+        uint64 until;
     }
 
     struct DrawRequest {
@@ -55,6 +66,8 @@ contract EpochAnchor is EIP712, ReentrancyGuardTransient {
     IEscrow public immutable escrow;
     /// @notice Source of randomness for draws.
     IBeacon public immutable beacon;
+    /// @notice The contract that proves faults; only it can take epochs back.
+    address public immutable disputes;
     /// @notice Number of lanes; lanes are 0 to lanes - 1.
     uint32 public immutable lanes;
     /// @notice Largest committee.
@@ -64,6 +77,8 @@ contract EpochAnchor is EIP712, ReentrancyGuardTransient {
 
     mapping(uint32 lane => Lane) private _lanes;
     mapping(uint32 lane => DrawRequest) private _draws;
+    mapping(address account => Service) private _services;
+    uint48 private immutable _deployedAt = uint48(block.timestamp);
 
     /// @notice The RewardDistributor of each lane, where its money goes and its payout roots are activated.
     IDistributor[] public distributors;
@@ -76,6 +91,9 @@ contract EpochAnchor is EIP712, ReentrancyGuardTransient {
     event EpochPosted(
         uint32 indexed lane, uint64 indexed epoch, address indexed poster, EpochHeader header, uint256 signers
     );
+    /// @notice Epochs `fromEpoch` to `head` of `lane` were taken back before their roots were active, and the committee was
+    ///         dismissed. The lane continues at `fromEpoch`; what was released stays owed.
+    event EpochsRevoked(uint32 indexed lane, uint64 fromEpoch, uint64 head);
 
     /// @notice A constructor argument is zero or out of range.
     error BadConfiguration();
@@ -107,10 +125,19 @@ contract EpochAnchor is EIP712, ReentrancyGuardTransient {
     error StaleBlock(uint64 chainBlock, uint256 current);
     /// @notice The settled tasks are not those of the header.
     error WrongSettledHash(bytes32 expected, bytes32 given);
+    /// @notice Only the contract that proves faults may call this.
+    error OnlyDisputes(address caller);
+    /// @notice Whoever signs must stay until the fault can be shown: the registry's unbonding must last longer than the
+    ///         lane's activation delay.
+    error UnbondTooShort(uint32 lane, uint256 activationDelay, uint256 unbondSeconds);
+    /// @notice The escrow must wait longer than a stalled committee is given and than any epoch can be taken back.
+    error FallbackTooEarly(uint256 fallbackSeconds, uint256 mustExceed);
+
     /// @param registry_ the Registry, wired to this address
     /// @param escrow_ the TaskEscrow, wired to this address
     /// @param distributors_ one RewardDistributor per lane, each wired to this address and the escrow's token
     /// @param beacon_ source of randomness
+    /// @param disputes_ the Disputes contract, which is deployed after this one and checks its own wiring
     /// @param committeeMax_ largest committee, at least 1
     /// @param termEpochs_ epochs of a term, at least 1
     constructor(
@@ -118,28 +145,36 @@ contract EpochAnchor is EIP712, ReentrancyGuardTransient {
         address escrow_,
         address[] memory distributors_,
         address beacon_,
+        address disputes_,
         uint8 committeeMax_,
         uint64 termEpochs_
     ) EIP712("Assay", "1") {
         uint256 lanes_ = distributors_.length;
-        if (beacon_ == address(0) || lanes_ == 0 || lanes_ > MAX_LANES || committeeMax_ == 0 || termEpochs_ == 0) {
-            revert BadConfiguration();
-        }
+        if (
+            beacon_ == address(0) || disputes_ == address(0) || lanes_ == 0 || lanes_ > MAX_LANES || committeeMax_ == 0
+                || termEpochs_ == 0
+        ) revert BadConfiguration();
         registry = IRegistryView(registry_);
         escrow = IEscrow(escrow_);
         beacon = IBeacon(beacon_);
+        disputes = disputes_;
         lanes = uint32(lanes_);
         committeeMax = committeeMax_;
         termEpochs = termEpochs_;
         if (IRegistryView(registry_).anchor() != address(this)) revert BadWiring(registry_);
         if (IEscrow(escrow_).anchor() != address(this)) revert BadWiring(escrow_);
-        for (uint256 lane; lane < lanes_; ++lane) {
-            address d = distributors_[lane];
-            if (
-                IDistributor(d).anchor() != address(this) || IDistributor(d).lane() != lane
-                    || IDistributor(d).token() != IEscrow(escrow_).token()
-            ) revert BadWiring(d);
-            distributors.push(IDistributor(d));
+        uint256 unbondSeconds = IRegistryView(registry_).unbondSeconds();
+        uint256 fallbackSeconds = IEscrow(escrow_).FALLBACK_SECONDS();
+        if (fallbackSeconds <= STALL_SECONDS) revert FallbackTooEarly(fallbackSeconds, STALL_SECONDS);
+        for (uint32 lane; lane < lanes_; ++lane) {
+            IDistributor d = IDistributor(distributors_[lane]);
+            if (d.anchor() != address(this) || d.lane() != lane || d.token() != IEscrow(escrow_).token()) {
+                revert BadWiring(address(d));
+            }
+            uint256 delay = d.ACTIVATION_DELAY();
+            if (unbondSeconds <= delay) revert UnbondTooShort(lane, delay, unbondSeconds);
+            if (fallbackSeconds <= delay) revert FallbackTooEarly(fallbackSeconds, delay);
+            distributors.push(d);
         }
     }
 
@@ -161,23 +196,35 @@ contract EpochAnchor is EIP712, ReentrancyGuardTransient {
     }
 
     /// @notice Installs a new committee: everybody when they fit, else the outcome of the requested draw.
+    /// @dev Who was banned or withdrew since the request gets no seat and nobody moves up, so that nobody can choose another
+    ///      outcome by giving up a stake. A draw of such candidates only is thrown away.
     function drawCommittee(uint32 lane) external {
         Lane storage l = _drawable(lane);
         DrawRequest storage d = _draws[lane];
         uint64 term = _term(l) + 1;
         address[] memory members;
-        if (d.candidates != address(0) && !_expired(d)) {
+        bool pending = d.candidates != address(0) && !_expired(d);
+        if (pending) {
             (bytes32 seed, bool ready) = beacon.valueAt(d.ref);
             if (!ready) revert BeaconNotReady(d.ref);
-            members = CommitteeDraw.sample(CodeBlob.read(d.candidates), committeeMax, seed, lane, term);
-        } else {
-            (members,) = registry.validators();
-            if (members.length == 0) revert NoValidators();
-            if (members.length > committeeMax) revert DrawNotRequested(lane);
+            members = _bonded(CommitteeDraw.sample(CodeBlob.read(d.candidates), committeeMax, seed, lane, term));
         }
+        if (members.length == 0) {
+            (members,) = registry.validators();
+            if (members.length > committeeMax) {
+                if (!pending) revert DrawNotRequested(lane);
+                delete _draws[lane];
+                return;
+            }
+        }
+        if (members.length == 0) revert NoValidators();
         delete _draws[lane];
         CommitteeDraw.sort(members);
         uint16 threshold = uint16((2 * members.length + 2) / 3);
+        for (uint256 i; i < members.length; ++i) {
+            ++_services[members[i]].seats;
+        }
+        _discharge(l);
         l.termStart = l.epoch;
         l.lastActivity = uint48(block.timestamp);
         l.committee = CodeBlob.write(Committee.pack(term, threshold, address(distributors[lane]), members));
@@ -210,10 +257,31 @@ contract EpochAnchor is EIP712, ReentrancyGuardTransient {
         _emitPosted(header, signers);
     }
 
+    /// @notice Takes back `epoch`, whose header has a proven fault, and all after it, and dismisses the committee. Disputes
+    ///         only. The money that moved stays with the distributor and the next header owes it.
+    /// @param parent header hash of the epoch before, zero for epoch 1
+    /// @return rewound false when the root of `epoch` is active already; then nothing changes
+    function rewind(uint32 lane, uint64 epoch, bytes32 parent) external returns (bool rewound) {
+        if (msg.sender != disputes) revert OnlyDisputes(msg.sender);
+        Lane storage l = _lanes[lane];
+        uint64 last = l.epoch;
+        if (!distributors[lane].revoke(epoch, last)) return false;
+        l.dismissedTerm = _term(l);
+        _discharge(l);
+        l.committee = address(0);
+        l.epoch = uint48(epoch - 1);
+        l.lastActivity = uint48(block.timestamp);
+        l.head = parent;
+        // Its candidates may include those who are banned by now.
+        delete _draws[lane];
+        emit EpochsRevoked(lane, epoch, last);
+        return true;
+    }
+
     /// @notice The last epoch of a lane.
     /// @return epoch its number, zero when there is none
     /// @return hash its header hash
-    /// @return term term of the committee in office, zero when there was never one
+    /// @return term term of the committee in office, or of the last one when it was dismissed; zero when there was never one
     function head(uint32 lane) external view returns (uint64 epoch, bytes32 hash, uint64 term) {
         Lane storage l = _lanes[lane];
         return (l.epoch, l.head, _term(l));
@@ -224,7 +292,19 @@ contract EpochAnchor is EIP712, ReentrancyGuardTransient {
         return header.epoch != 0 && EpochHeaders.hash(header) == _lanes[header.lane].head;
     }
 
-    /// @notice The committee in office; empty when none was drawn. Bit i of a post's `signers` is `members[i]`.
+    /// @notice Unix time in seconds of the lane's last post, draw or rewind; this contract's own deployment when there was none.
+    function lastActivity(uint32 lane) external view returns (uint48) {
+        uint48 last = _lanes[lane].lastActivity;
+        return last == 0 ? _deployedAt : last;
+    }
+
+    /// @notice Whether `account` sits in a committee, and when (Unix seconds) it last left one; zero when it never did.
+    function service(address account) external view returns (bool serving, uint64 until) {
+        Service storage s = _services[account];
+        return (s.seats != 0, s.until);
+    }
+
+    /// @notice The committee in office; empty when there is none. Bit i of a post's `signers` is `members[i]`.
     function committee(uint32 lane) external view returns (uint64 term, address[] memory members, uint16 threshold) {
         Lane storage l = _lanes[lane];
         if (l.committee == address(0)) return (0, members, 0);
@@ -253,9 +333,9 @@ contract EpochAnchor is EIP712, ReentrancyGuardTransient {
         return _domainSeparatorV4();
     }
 
-    /// @dev Term of the committee in office; zero when there was never one.
+    /// @dev Term of the committee in office or, when it was dismissed, of the last one; zero when there was never one.
     function _term(Lane storage l) private view returns (uint64) {
-        return l.committee == address(0) ? 0 : Committee.term(CodeBlob.read(l.committee));
+        return l.committee == address(0) ? l.dismissedTerm : Committee.term(CodeBlob.read(l.committee));
     }
 
     function _drawable(uint32 lane) private view returns (Lane storage l) {
@@ -265,6 +345,29 @@ contract EpochAnchor is EIP712, ReentrancyGuardTransient {
         uint64 served = l.epoch - l.termStart;
         uint256 stalledAt = l.lastActivity + STALL_SECONDS;
         if (served < termEpochs && block.timestamp < stalledAt) revert TermRunning(termEpochs - served, stalledAt);
+    }
+
+    /// @dev The committee in office, if any, serves no longer.
+    function _discharge(Lane storage l) private {
+        if (l.committee == address(0)) return;
+        address[] memory members = Committee.members(CodeBlob.read(l.committee));
+        for (uint256 i; i < members.length; ++i) {
+            Service storage s = _services[members[i]];
+            --s.seats;
+            s.until = uint64(block.timestamp);
+        }
+    }
+
+    /// @dev Those of a draw who still have a stake to lose; the seats of the others stay empty.
+    function _bonded(address[] memory drawn) private view returns (address[] memory members) {
+        members = drawn;
+        uint256 count;
+        for (uint256 i; i < drawn.length; ++i) {
+            if (registry.bonded(drawn[i])) members[count++] = drawn[i];
+        }
+        assembly ("memory-safe") {
+            mstore(members, count)
+        }
     }
 
     /// @dev True when the beacon was never recorded; a value that exists cannot be thrown away by waiting.

@@ -8,11 +8,14 @@ import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 ///   payout leaf = keccak256(0x00 || payee (20 bytes) || total (16 bytes, big endian)),
 ///   loss leaf   = keccak256(0x02 || account (20 bytes) || lossTotal (16 bytes, big endian)),
 ///   audit leaf  = keccak256(0x05 || payee (20 bytes) || total (16 bytes) || sum of the totals before it (16 bytes)),
+///   flat leaf   = keccak256(0x06 || task id (32 bytes) || client (20 bytes) || payee (20 bytes) || amount (16 bytes)),
 ///   inner node  = keccak256(0x01 || left || right).
 ///   Leaves ascend by address and are padded on the right with bytes32(0) to the next power of two; inner nodes
 ///   over padding are computed like any other. One leaf: the root is the leaf. No leaf: the root is bytes32(0).
 ///   A proof lists the siblings from the bottom; bit i of the index is 1 when the node at height i is a right child.
-/// @dev The four prefixes keep the kinds of leaves and inner nodes apart, so none can be read as another.
+///   A header's state root = keccak256(0x07 || BLAKE3 hash of the lane's state || root of the flat leaves).
+/// @dev The prefixes keep the kinds of leaves and inner nodes apart, so none can be read as another. The network's nodes use
+///      0x03 and 0x04 for records and reputations.
 library PositionalMerkle {
     /// @dev Highest tree a proof may climb, in levels; 2^40 leaves are far beyond any epoch.
     uint256 internal constant MAX_DEPTH = 40;
@@ -30,6 +33,16 @@ library PositionalMerkle {
     /// @dev Leaf of the audit tree: a payout leaf and the sum of all totals before it.
     function auditLeaf(address payee, uint128 total, uint128 before) internal pure returns (bytes32) {
         return keccak256(abi.encodePacked(uint8(0x05), payee, total, before));
+    }
+
+    /// @dev Leaf of the flat-payout tree: what `payee`'s accepted labels in a task are worth at the flat rate.
+    function flatLeaf(bytes32 taskId, address client, address payee, uint128 amount) internal pure returns (bytes32) {
+        return keccak256(abi.encodePacked(uint8(0x06), taskId, client, payee, amount));
+    }
+
+    /// @dev What a header's state root is made of.
+    function stateRoot(bytes32 stateHash, bytes32 flatRoot) internal pure returns (bytes32) {
+        return keccak256(abi.encodePacked(uint8(0x07), stateHash, flatRoot));
     }
 
     /// @dev Levels above the leaves of a tree with `count` leaves.

@@ -12,7 +12,8 @@ import {PositionalMerkle} from "./PositionalMerkle.sol";
 
 /// @title Accounts, their node keys and their stake
 /// @notice An EVM account names the Ed25519 key of its node, the key others seal messages to, the address it is paid
-///         at, its roles and its stake. Leaving takes `unbondSeconds`; a labeler's proven losses are burned on exit.
+///         at, its roles and its stake. Leaving takes `unbondSeconds`; a labeler's proven losses are burned on exit; who
+///         signed a header with a proven fault loses a part of the stake and is out for ever.
 /// @dev Knows no tasks and judges no Ed25519 signature: nodes refuse an account whose binding does not verify.
 ///      Invariant: the token balance is at least the sum of all stakes. There is no owner.
 contract Registry is ReentrancyGuardTransient {
@@ -59,7 +60,9 @@ contract Registry is ReentrancyGuardTransient {
     uint256 public constant MAX_VALIDATORS = 600;
     /// @notice A validator's weight in draws is capped at this many minimum stakes.
     uint256 public constant STAKE_CAP_FACTOR = 4;
-    /// @notice Where burned losses go: an address nobody holds a key for.
+    /// @notice The whole stake in `slashBps`.
+    uint16 public constant ALL_BPS = 10_000;
+    /// @notice Where burned losses and slashes go: an address nobody holds a key for.
     address public constant BURN_ADDRESS = 0x000000000000000000000000000000000000dEaD;
 
     uint8 private constant ALL_ROLES = ROLE_CLIENT | ROLE_LABELER | ROLE_VALIDATOR;
@@ -77,6 +80,11 @@ contract Registry is ReentrancyGuardTransient {
     /// @notice Seconds between `requestUnbond` and `withdraw`.
     uint64 public immutable unbondSeconds;
 
+    /// @notice Part of the stake that one proven fault costs, in ten thousandths.
+    uint16 public immutable slashBps;
+
+    /// @notice Whether `account` is banned: it can never register again.
+    mapping(address account => bool) public banned;
     mapping(address account => Account) private _accounts;
     mapping(bytes32 nodeKey => address account) private _accountOfNodeKey;
     address[] private _validators;
@@ -99,15 +107,26 @@ contract Registry is ReentrancyGuardTransient {
     /// @notice `account` left; `paid` went to it, `burned` was lost.
     event Withdrawn(address indexed account, uint128 paid, uint128 burned);
 
+    /// @notice `account` lost `amount` of its stake: `rewarded` went to `reporter`, the rest was burned.
+    event Slashed(address indexed account, address indexed reporter, uint128 amount, uint128 rewarded);
+    /// @notice `account` and its node key can never register again. `nodeKey` is zero when it was not registered.
+    event Banned(address indexed account, bytes32 indexed nodeKey);
+
     /// @notice A constructor argument is zero or too large.
     error BadConfiguration();
     /// @notice This account is registered; unbond and withdraw first.
     error AlreadyRegistered(address account);
-    /// @notice This account is not registered.
+    /// @notice This account is not registered, or (in `slash`) never was.
     error NotRegistered(address account);
+    /// @notice This account signed a header with a proven fault and can never register again.
+    error AccountBanned(address account);
+    /// @notice Only the contract that proves faults may call this.
+    error OnlyDisputes(address caller);
+    /// @notice This account sits in a committee; it can withdraw `unbondSeconds` after it was replaced.
+    error StillServing(address account);
     /// @notice The node key is zero.
     error ZeroNodeKey();
-    /// @notice The node key belongs to `account` already.
+    /// @notice The node key belongs to `account` already, or did when that account was banned.
     error NodeKeyTaken(bytes32 nodeKey, address account);
     /// @notice The payee is the zero address.
     error ZeroPayee();
@@ -137,23 +156,26 @@ contract Registry is ReentrancyGuardTransient {
     /// @param token_ stake token
     /// @param minValidatorStake_ least stake of a validator, in base units, not zero
     /// @param minLabelerBond_ least stake of a labeler, in base units
-    /// @param unbondSeconds_ seconds between leaving and withdrawing
+    /// @param unbondSeconds_ seconds between leaving and withdrawing, more than any lane's activation delay
+    /// @param slashBps_ part of the stake one proven fault costs, in ten thousandths, 1 to 10,000
     /// @param anchor_ the EpochAnchor, which may be deployed later at this address
     constructor(
         IERC20 token_,
         uint128 minValidatorStake_,
         uint128 minLabelerBond_,
         uint64 unbondSeconds_,
+        uint16 slashBps_,
         address anchor_
     ) {
         if (
             address(token_) == address(0) || anchor_ == address(0) || minValidatorStake_ == 0
-                || minValidatorStake_ > type(uint128).max / STAKE_CAP_FACTOR
+                || minValidatorStake_ > type(uint128).max / STAKE_CAP_FACTOR || slashBps_ == 0 || slashBps_ > ALL_BPS
         ) revert BadConfiguration();
         token = token_;
         minValidatorStake = minValidatorStake_;
         minLabelerBond = minLabelerBond_;
         unbondSeconds = unbondSeconds_;
+        slashBps = slashBps_;
         anchor = anchor_;
     }
 
@@ -173,6 +195,7 @@ contract Registry is ReentrancyGuardTransient {
         bytes calldata binding
     ) external nonReentrant {
         Account storage a = _accounts[msg.sender];
+        if (banned[msg.sender]) revert AccountBanned(msg.sender);
         if (a.nodeKey != bytes32(0)) revert AlreadyRegistered(msg.sender);
         if (nodeKey == bytes32(0)) revert ZeroNodeKey();
         if (_accountOfNodeKey[nodeKey] != address(0)) revert NodeKeyTaken(nodeKey, _accountOfNodeKey[nodeKey]);
@@ -211,14 +234,31 @@ contract Registry is ReentrancyGuardTransient {
 
     /// @notice Starts leaving with the whole stake. A validator leaves the list for future draws at once.
     function requestUnbond() external {
-        Account storage a = _active(msg.sender);
-        uint64 readyAt = uint64(block.timestamp) + unbondSeconds;
-        a.readyAt = readyAt;
-        if (a.validatorSlot != 0) _removeValidator(a);
-        emit UnbondRequested(msg.sender, readyAt);
+        _unbond(msg.sender, _active(msg.sender));
     }
 
-    /// @notice Leaves. A labeler shows what it has lost: per lane its last header and the caller's place in that header's
+    /// @notice Punishes an account that signed a header with a proven fault: takes `slashBps` of the stake it has now, bans
+    ///         it and sends it away. Disputes only. An account without a stake is only banned.
+    /// @param account who signed
+    /// @param reporter receives half of what is taken; the odd unit and the rest are burned
+    function slash(address account, address reporter) external nonReentrant {
+        if (msg.sender != IAnchorView(anchor).disputes()) revert OnlyDisputes(msg.sender);
+        Account storage a = _accounts[account];
+        // A forged signature recovers an address that nobody holds; it must not fill the list of the banned.
+        if (a.nonce == 0) revert NotRegistered(account);
+        uint128 amount = uint128(uint256(a.stake) * slashBps / ALL_BPS);
+        uint128 rewarded = amount / 2;
+        a.stake -= amount;
+        banned[account] = true;
+        if (a.nodeKey != bytes32(0) && a.readyAt == 0) _unbond(account, a);
+        emit Slashed(account, reporter, amount, rewarded);
+        emit Banned(account, a.nodeKey);
+        if (rewarded != 0) token.safeTransfer(reporter, rewarded);
+        if (amount != 0) token.safeTransfer(BURN_ADDRESS, amount - rewarded);
+    }
+
+    /// @notice Leaves, at the earliest `unbondSeconds` after the last committee the caller sat in was replaced, so that no
+    ///         signer of a faulty header is gone before the fault can be shown. A labeler shows what it has lost: per lane its last header and the caller's place in that header's
     ///         loss tree. Accounts without the labeler role pass ([], []).
     /// @param heads the last header of each lane; of a lane without epochs only `lane` counts, everything else is zero
     /// @param perLane per lane one of: nothing (the loss root is zero, or there are no epochs); the caller's own leaf; or proof
@@ -244,8 +284,10 @@ contract Registry is ReentrancyGuardTransient {
     }
 
     /// @notice The registered account behind a node key, or zero.
-    function accountOfNodeKey(bytes32 nodeKey) external view returns (address) {
-        return _accountOfNodeKey[nodeKey];
+    function accountOfNodeKey(bytes32 nodeKey) external view returns (address account) {
+        account = _accountOfNodeKey[nodeKey];
+        // A banned account keeps its node key after it has left.
+        if (_accounts[account].nodeKey != nodeKey) return address(0);
     }
 
     /// @notice Number of validators that can be drawn.
@@ -273,6 +315,12 @@ contract Registry is ReentrancyGuardTransient {
         return a.validatorSlot == 0 ? 0 : _capped(a.stake);
     }
 
+    /// @notice Whether `account` may take a seat it was drawn for: a validator whose stake is still here, leaving or not, and
+    ///         who is not banned.
+    function bonded(address account) external view returns (bool) {
+        return _accounts[account].roles & ROLE_VALIDATOR != 0 && !banned[account];
+    }
+
     function _capped(uint128 stake) private view returns (uint128) {
         // Cannot overflow: the constructor bounds minValidatorStake.
         uint128 cap = minValidatorStake * uint128(STAKE_CAP_FACTOR);
@@ -295,6 +343,17 @@ contract Registry is ReentrancyGuardTransient {
         if (a.nodeKey == bytes32(0)) revert NotRegistered(account);
         if (a.readyAt == 0) revert NotUnbonding(account);
         if (block.timestamp < a.readyAt) revert NotReady(a.readyAt);
+        if (a.roles & ROLE_VALIDATOR == 0) return a;
+        (bool serving, uint64 until) = IAnchorView(anchor).service(account);
+        if (serving) revert StillServing(account);
+        if (block.timestamp < until + unbondSeconds) revert NotReady(until + unbondSeconds);
+    }
+
+    function _unbond(address account, Account storage a) private {
+        uint64 readyAt = uint64(block.timestamp) + unbondSeconds;
+        a.readyAt = readyAt;
+        if (a.validatorSlot != 0) _removeValidator(a);
+        emit UnbondRequested(account, readyAt);
     }
 
     function _removeValidator(Account storage a) private {
@@ -354,7 +413,7 @@ contract Registry is ReentrancyGuardTransient {
         uint128 burned = due < stake ? uint128(due) : stake;
         uint128 paid = stake - burned;
 
-        delete _accountOfNodeKey[a.nodeKey];
+        if (!banned[msg.sender]) delete _accountOfNodeKey[a.nodeKey];
         a.nodeKey = bytes32(0);
         a.sealKey = bytes32(0);
         a.payee = address(0);

@@ -58,6 +58,9 @@ contract RewardDistributor {
     /// @notice `amount` in all went to the payees of `count` neighbouring leaves; the token's own events name each.
     event SubtreeClaimed(uint64 indexed epoch, uint256 first, uint256 count, uint256 amount);
 
+    /// @notice The roots of epochs `from` to `to` were taken back before they were active; a newer epoch owes their money.
+    event RootsRevoked(uint64 from, uint64 to);
+
     /// @notice A constructor argument is the zero address.
     error BadConfiguration();
     /// @notice Only the anchor may call this.
@@ -111,6 +114,23 @@ contract RewardDistributor {
         }
         _roots[epoch % KEPT_ROOTS] = uint256(bytes32(bytes24(root))) | (block.timestamp + ACTIVATION_DELAY) << 16
             | PositionalMerkle.depthOf(count) << 8 | uint8(epoch / KEPT_ROOTS);
+    }
+
+    /// @notice Forgets the roots of epochs `from` to `to` (the newest) unless the first of them is active already. Anchor only.
+    ///         What was released stays here: the next tree owes it.
+    /// @dev Epochs follow each other in time and at most KEPT_ROOTS - 1 roots wait for activation, so when the first waits,
+    ///      all of them are kept, and those older than KEPT_ROOTS keep their slots.
+    /// @return revoked false when the first root is active or no longer kept; then nothing changes
+    function revoke(uint64 from, uint64 to) external returns (bool revoked) {
+        if (msg.sender != anchor) revert OnlyAnchor(msg.sender);
+        if (to - from >= KEPT_ROOTS) return false;
+        uint256 kept = _roots[from % KEPT_ROOTS];
+        if (uint8(kept) != uint8(from / KEPT_ROOTS) || block.timestamp >= _activatesAt(kept)) return false;
+        for (uint64 epoch = from; epoch <= to; ++epoch) {
+            _roots[epoch % KEPT_ROOTS] = 0;
+        }
+        emit RootsRevoked(from, to);
+        return true;
     }
 
     /// @notice Pays `payee` what its leaf holds beyond what it was paid before. Anyone may call.

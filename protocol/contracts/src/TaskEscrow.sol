@@ -7,17 +7,22 @@ import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/Reentrancy
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {Checkpoints} from "@openzeppelin/contracts/utils/structs/Checkpoints.sol";
 
+import {EpochHeader, EpochHeaders} from "./EpochHeader.sol";
 import {ExactTransfer} from "./ExactTransfer.sol";
 import {IAnchorView} from "./IWiring.sol";
+import {PositionalMerkle} from "./PositionalMerkle.sol";
 
 /// @title Money of tasks that are not settled yet
 /// @notice A client locks a deposit and a gold bond before anyone works. The epoch that settles the task moves both to
 ///         the distributor; what the client gets back is a payout leaf like any other.
-/// @dev Decides nothing about who is paid and has no way back to the client, with one exception: a top-up made after
+///         When a lane falls silent for good, anybody can open its tasks for fallback: then the lane's last header proves
+///         what each payee's accepted labels are worth at the flat rate, and the rest goes to the client after a window.
+/// @dev Decides nothing about who is paid and has no other way back to the client, with one exception: a top-up made after
 ///      the block an epoch was computed at is not in that epoch's totals, so it stays here for the client to take.
 ///      Without that, anyone could hold up an epoch by topping up one unit just before it is posted.
 ///      Escrows are keyed by task id and client together, so nobody can occupy another client's task id.
-///      Invariant: the token balance is at least the sum of open deposits, open gold bonds and late top-ups.
+///      Invariant: the token balance is at least the sum of open deposits, open gold bonds, late top-ups and what
+///      fallbacks have not paid yet.
 contract TaskEscrow is ReentrancyGuardTransient {
     using SafeERC20 for IERC20;
     using ExactTransfer for IERC20;
@@ -45,7 +50,39 @@ contract TaskEscrow is ReentrancyGuardTransient {
         uint112 deposit;
         uint112 goldBond;
         uint24 lane;
-        bool settled;
+        State state;
+    }
+
+    /// @dev Where a task's money is.
+    enum State {
+        Open,
+        /// An epoch took it.
+        Settled,
+        /// It is paid from here, after proofs from the lane's last header.
+        Fallback
+    }
+
+    /// @notice A task that is paid without a committee.
+    struct Fallback {
+        /// Header hash of the lane's last epoch when the fallback was opened; zero when there was none.
+        bytes32 headerHash;
+        /// Deposit that is not paid yet, in token base units.
+        uint128 left;
+        /// Unix time in seconds from which on it can be closed; zero when it was never opened.
+        uint64 closesAt;
+        /// True once the rest went to the client.
+        bool closed;
+    }
+
+    /// @notice A leaf of the flat-payout tree (see PositionalMerkle) of a task in fallback, with its proof.
+    struct FallbackClaim {
+        address payee;
+        /// What the payee's accepted labels are worth at the flat rate, in token base units.
+        uint128 amount;
+        /// BLAKE3 hash of the lane's state: the header's state root is keccak256(0x07 || stateHash || flat root).
+        bytes32 stateHash;
+        uint256 index;
+        bytes32[] proof;
     }
 
     /// @notice The token tasks are paid in.
@@ -53,7 +90,14 @@ contract TaskEscrow is ReentrancyGuardTransient {
     /// @notice The EpochAnchor; only it can release money.
     address public immutable anchor;
 
+    /// @notice Seconds a lane must be silent before its tasks can be opened for fallback, and then seconds in which payees
+    ///         can prove their claims before the rest can go to the client.
+    uint64 public immutable FALLBACK_SECONDS;
+
     mapping(bytes32 escrowId => Packed) private _escrows;
+    mapping(bytes32 escrowId => Fallback) private _fallbacks;
+    /// @dev Flat-payout leaves that were paid; a leaf names the task, the client, the payee and the amount.
+    mapping(bytes32 leaf => bool) private _flatPaid;
     /// @dev Sum of top-ups by block number.
     mapping(bytes32 escrowId => Checkpoints.Trace208) private _topUps;
     mapping(bytes32 escrowId => uint128) private _late;
@@ -66,8 +110,15 @@ contract TaskEscrow is ReentrancyGuardTransient {
     event Released(bytes32 indexed taskId, address indexed client, uint256 amount);
     /// @notice `amount` that was topped up too late went back to `client`.
     event LateTopUpReturned(bytes32 indexed taskId, address indexed client, uint128 amount);
+    /// @notice The task's lane is silent: what header `headerHash` proves is paid from the deposit, and from `closesAt` (Unix
+    ///         seconds) on the rest can go to the client.
+    event FallbackOpened(bytes32 indexed taskId, address indexed client, bytes32 headerHash, uint64 closesAt);
+    /// @notice `payee` received `amount` of a task in fallback.
+    event FallbackClaimed(bytes32 indexed taskId, address indexed client, address indexed payee, uint128 amount);
+    /// @notice The rest of a task in fallback, deposit and gold bond together, went to `client`.
+    event FallbackClosed(bytes32 indexed taskId, address indexed client, uint256 amount);
 
-    /// @notice A constructor argument is the zero address.
+    /// @notice A constructor argument is zero.
     error BadConfiguration();
     /// @notice Only the anchor may call this.
     error OnlyAnchor(address caller);
@@ -86,10 +137,28 @@ contract TaskEscrow is ReentrancyGuardTransient {
     /// @notice There is no late top-up to take.
     error NothingLate(bytes32 taskId, address client);
 
+    /// @notice The lane is not silent for long enough; a fallback can be opened at `possibleAt` if nothing happens until then.
+    error LaneActive(uint32 lane, uint256 possibleAt);
+    /// @notice The task is in fallback: no epoch can take its money and nobody can add to it.
+    error InFallback(bytes32 taskId, address client);
+    /// @notice The task is not in fallback, or its fallback is closed.
+    error NotInFallback(bytes32 taskId, address client);
+    /// @notice This is not the header that was the lane's last when the fallback was opened.
+    error WrongHeader(bytes32 expected, bytes32 given);
+    /// @notice `stateHash` and the proof do not show this amount for this payee in the header's state root.
+    error BadFlatProof(address payee, uint256 index);
+    /// @notice This leaf was paid.
+    error AlreadyPaid(address payee);
+    /// @notice Payees can prove their claims until `closesAt`.
+    error FallbackRunning(uint64 closesAt);
+
     /// @param token_ payment token
     /// @param anchor_ the EpochAnchor, which may be deployed later at this address
-    constructor(IERC20 token_, address anchor_) {
-        if (address(token_) == address(0) || anchor_ == address(0)) revert BadConfiguration();
+    /// @param fallbackSeconds silence of a lane before a fallback, and length of its window, in seconds; more than a stalled
+    ///        committee is given and than any lane's activation delay
+    constructor(IERC20 token_, address anchor_, uint64 fallbackSeconds) {
+        if (address(token_) == address(0) || anchor_ == address(0) || fallbackSeconds == 0) revert BadConfiguration();
+        FALLBACK_SECONDS = fallbackSeconds;
         token = token_;
         anchor = anchor_;
     }
@@ -105,7 +174,7 @@ contract TaskEscrow is ReentrancyGuardTransient {
         bytes32 id = escrowId(taskId, msg.sender);
         if (_escrows[id].deposit != 0) revert AlreadyFunded(taskId, msg.sender);
         // Lanes fit: the anchor allows far fewer than 2^24.
-        _escrows[id] = Packed(uint256(deposit).toUint112(), uint256(goldBond).toUint112(), uint24(lane), false);
+        _escrows[id] = Packed(uint256(deposit).toUint112(), uint256(goldBond).toUint112(), uint24(lane), State.Open);
         token.pullExact(msg.sender, uint256(deposit) + goldBond);
         emit Funded(taskId, msg.sender, lane, deposit, goldBond);
     }
@@ -134,7 +203,7 @@ contract TaskEscrow is ReentrancyGuardTransient {
         bytes32 id = escrowId(taskId, client);
         Packed memory e = _open(id, taskId, client);
         if (e.lane != lane) revert WrongLane(e.lane, lane);
-        _escrows[id].settled = true;
+        _escrows[id].state = State.Settled;
         uint256 late = _toppedUpAfter(id, asOfBlock);
         if (late != 0) _late[id] = uint128(late);
         amount = uint256(e.deposit) + e.goldBond - late;
@@ -152,20 +221,76 @@ contract TaskEscrow is ReentrancyGuardTransient {
         emit LateTopUpReturned(taskId, client, amount);
     }
 
+    /// @notice Opens a task for fallback when its lane has been silent for FALLBACK_SECONDS; anyone may call.
+    /// @dev The lane's last header is fixed now. It is older than any dispute window, so it cannot be taken back, and a
+    ///      committee that wakes up cannot exchange it.
+    function openFallback(bytes32 taskId, address client) external {
+        bytes32 id = escrowId(taskId, client);
+        Packed memory e = _open(id, taskId, client);
+        uint256 possibleAt = IAnchorView(anchor).lastActivity(e.lane) + FALLBACK_SECONDS;
+        if (block.timestamp < possibleAt) revert LaneActive(e.lane, possibleAt);
+        (, bytes32 headerHash,) = IAnchorView(anchor).head(e.lane);
+        uint64 closesAt = uint64(block.timestamp) + FALLBACK_SECONDS;
+        _escrows[id].state = State.Fallback;
+        _fallbacks[id] = Fallback(headerHash, e.deposit, closesAt, false);
+        emit FallbackOpened(taskId, client, headerHash, closesAt);
+    }
+
+    /// @notice Pays what the lane's last header proves for a payee, as far as the deposit reaches. Anyone may call.
+    /// @param header the lane's last header when the fallback was opened
+    function claimFallback(
+        bytes32 taskId,
+        address client,
+        EpochHeader calldata header,
+        FallbackClaim calldata claim
+    ) external nonReentrant {
+        Fallback storage f = _running(taskId, client);
+        bytes32 hash = EpochHeaders.hash(header);
+        if (hash != f.headerHash) revert WrongHeader(f.headerHash, hash);
+        bytes32 leaf = PositionalMerkle.flatLeaf(taskId, client, claim.payee, claim.amount);
+        bytes32 flatRoot = PositionalMerkle.climb(leaf, claim.index, claim.proof);
+        if (
+            claim.index >> claim.proof.length != 0
+                || header.stateRoot != PositionalMerkle.stateRoot(claim.stateHash, flatRoot)
+        ) revert BadFlatProof(claim.payee, claim.index);
+        if (_flatPaid[leaf]) revert AlreadyPaid(claim.payee);
+        _flatPaid[leaf] = true;
+        uint128 paid = claim.amount < f.left ? claim.amount : f.left;
+        if (paid == 0) revert ZeroAmount();
+        f.left -= paid;
+        token.safeTransfer(claim.payee, paid);
+        emit FallbackClaimed(taskId, client, claim.payee, paid);
+    }
+
+    /// @notice Ends a fallback after its window: the rest of the deposit and the gold bond go to the client. Anyone may call.
+    function closeFallback(bytes32 taskId, address client) external nonReentrant {
+        Fallback storage f = _running(taskId, client);
+        if (block.timestamp < f.closesAt) revert FallbackRunning(f.closesAt);
+        uint256 amount = uint256(f.left) + _escrows[escrowId(taskId, client)].goldBond;
+        (f.left, f.closed) = (0, true);
+        if (amount != 0) token.safeTransfer(client, amount);
+        emit FallbackClosed(taskId, client, amount);
+    }
+
+    /// @notice The fallback of one task; all zero when it was never opened.
+    function fallbacks(bytes32 taskId, address client) external view returns (Fallback memory) {
+        return _fallbacks[escrowId(taskId, client)];
+    }
+
     /// @notice The money of one task; all zero when it was never funded by this client.
     function escrows(bytes32 taskId, address client) external view returns (Escrow memory) {
         bytes32 id = escrowId(taskId, client);
         Packed memory e = _escrows[id];
         (, uint48 lastTopUpBlock,) = _topUps[id].latestCheckpoint();
-        return Escrow(e.deposit, e.goldBond, e.lane, e.settled, lastTopUpBlock, _late[id]);
+        return Escrow(e.deposit, e.goldBond, e.lane, e.state == State.Settled, lastTopUpBlock, _late[id]);
     }
 
     /// @notice Deposit and gold bond together as they stood at the end of block `blockNumber`, for an open task.
-    /// @dev Zero when this client has not funded the task or the task is settled. Funding itself counts at any block.
+    /// @dev Zero when this client has not funded the task or the task is settled or in fallback. Funding itself counts at any block.
     function fundedAt(bytes32 taskId, address client, uint48 blockNumber) external view returns (uint256 amount) {
         bytes32 id = escrowId(taskId, client);
         Packed memory e = _escrows[id];
-        if (e.deposit == 0 || e.settled) return 0;
+        if (e.deposit == 0 || e.state != State.Open) return 0;
         return uint256(e.deposit) + e.goldBond - _toppedUpAfter(id, blockNumber);
     }
 
@@ -186,6 +311,12 @@ contract TaskEscrow is ReentrancyGuardTransient {
     function _open(bytes32 id, bytes32 taskId, address client) private view returns (Packed memory e) {
         e = _escrows[id];
         if (e.deposit == 0) revert NotFunded(taskId, client);
-        if (e.settled) revert AlreadySettled(taskId, client);
+        if (e.state == State.Settled) revert AlreadySettled(taskId, client);
+        if (e.state == State.Fallback) revert InFallback(taskId, client);
+    }
+
+    function _running(bytes32 taskId, address client) private view returns (Fallback storage f) {
+        f = _fallbacks[escrowId(taskId, client)];
+        if (f.closesAt == 0 || f.closed) revert NotInFallback(taskId, client);
     }
 }

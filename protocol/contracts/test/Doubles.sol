@@ -6,10 +6,50 @@ import {EpochHeader} from "../src/EpochHeader.sol";
 import {RewardDistributor} from "../src/RewardDistributor.sol";
 import {TaskEscrow} from "../src/TaskEscrow.sol";
 
+/// @dev The header hash from the written definition, without the library under test.
+library Headers {
+    function hash(EpochHeader memory h) internal pure returns (bytes32) {
+        return keccak256(
+            bytes.concat(
+                keccak256(
+                    "EpochHeader(uint32 lane,uint64 epoch,uint32 view,uint64 term,bytes32 parent,uint64 chainBlock,bytes32 chainBlockHash,bytes32 recordsRoot,bytes32 stateRoot,bytes32 payoutRoot,bytes32 auditRoot,uint32 payoutCount,bytes32 lossRoot,bytes32 reputationRoot,bytes32 payoutFile,uint256 totalOwed,bytes32 settledHash)"
+                ),
+                abi.encode(h)
+            )
+        );
+    }
+}
+
 /// @dev Stands where the anchor stands, so that each contract can be driven without a committee.
 contract AnchorDouble {
     uint32 public lanes = 1;
     mapping(uint32 lane => EpochHeader) private _heads;
+    /// @dev Whoever deployed the double may slash.
+    address public immutable disputes = msg.sender;
+    /// @dev The same for every lane and account.
+    uint48 public activity = uint48(block.timestamp);
+    bool public serving;
+    uint64 public servedUntil;
+
+    function setService(bool serving_, uint64 until) external {
+        (serving, servedUntil) = (serving_, until);
+    }
+
+    function service(address) external view returns (bool, uint64) {
+        return (serving, servedUntil);
+    }
+
+    function setActivity(uint48 time) external {
+        activity = time;
+    }
+
+    function lastActivity(uint32) external view returns (uint48) {
+        return activity;
+    }
+
+    function setHead(EpochHeader calldata h) external {
+        _heads[h.lane] = h;
+    }
 
     function setLanes(uint32 count) external {
         lanes = count;
@@ -30,11 +70,12 @@ contract AnchorDouble {
     }
 
     function head(uint32 lane) external view returns (uint64 epoch, bytes32 hash, uint64 term) {
-        return (_heads[lane].epoch, keccak256(abi.encode(_heads[lane])), 1);
+        EpochHeader memory h = _heads[lane];
+        return (h.epoch, h.epoch == 0 ? bytes32(0) : Headers.hash(h), 1);
     }
 
     function isHead(EpochHeader calldata h) external view returns (bool) {
-        return h.epoch != 0 && keccak256(abi.encode(h)) == keccak256(abi.encode(_heads[h.lane]));
+        return h.epoch != 0 && Headers.hash(h) == Headers.hash(_heads[h.lane]);
     }
 
     function release(TaskEscrow escrow, bytes32 taskId, address client, uint32 lane, uint64 asOf, address to)
@@ -48,6 +89,10 @@ contract AnchorDouble {
         external
     {
         d.activate(epoch, root, count, moved, owed);
+    }
+
+    function revoke(RewardDistributor d, uint64 from, uint64 to) external returns (bool) {
+        return d.revoke(from, to);
     }
 }
 

@@ -313,11 +313,11 @@ contract EpochAnchorTest is World {
 
         EpochAnchor first = anchor;
         address predicted = vm.computeCreateAddress(address(this), vm.getNonce(address(this)) + 3);
-        Registry r = new Registry(token, MIN, BOND, UNBOND, predicted);
+        Registry r = new Registry(token, MIN, BOND, UNBOND, SLASH, predicted);
         address[] memory lanes = new address[](1);
         lanes[0] = address(new RewardDistributor(token, predicted, 0, 0));
-        TaskEscrow e = new TaskEscrow(token, predicted);
-        EpochAnchor second = new EpochAnchor(address(r), address(e), lanes, address(beacon), 21, TERM);
+        TaskEscrow e = new TaskEscrow(token, predicted, FALLBACK);
+        EpochAnchor second = new EpochAnchor(address(r), address(e), lanes, address(beacon), address(disputes), 21, TERM);
         (signers, signatures) = _quorum(0, second.digest(h), 5);
         vm.expectRevert(abi.encodeWithSelector(Committee.BadSignature.selector, 0));
         first.post(h, _none(), signers, signatures);
@@ -543,6 +543,31 @@ contract EpochAnchorTest is World {
         }
     }
 
+    function test_who_withdrew_before_the_draw_gets_no_seat() public {
+        _deploy(1, 5);
+        _validators(6);
+        anchor.requestDraw(0);
+        (, uint64 ref,) = anchor.pendingDraw(0);
+        beacon.set(ref, keccak256("seed"));
+        for (uint256 key = 1; key <= 3; ++key) {
+            vm.prank(vm.addr(key));
+            registry.requestUnbond();
+        }
+        vm.warp(vm.getBlockTimestamp() + UNBOND);
+        for (uint256 key = 1; key <= 2; ++key) {
+            vm.prank(vm.addr(key));
+            registry.withdraw(new EpochHeader[](0), new Registry.LossLeaf[][](0));
+        }
+        anchor.drawCommittee(0);
+        (, address[] memory members, uint16 threshold) = anchor.committee(0);
+        // Five of six were drawn, so at least three of the four who stayed; who only asked to leave serves.
+        yes(members.length == 3 || members.length == 4, "those with a stake");
+        eq(threshold, (2 * members.length + 2) / 3, "two thirds of them");
+        for (uint256 i; i < members.length; ++i) {
+            yes(registry.accounts(members[i]).stake != 0, "a stake to lose");
+        }
+    }
+
     function test_shrinking_to_fit_does_not_dodge_a_pending_draw() public {
         _deploy(1, 5);
         _validators(6);
@@ -629,7 +654,7 @@ contract EpochAnchorTest is World {
         for (uint256 wrong; wrong < 5; ++wrong) {
             address next = vm.computeCreateAddress(address(this), vm.getNonce(address(this)) + 5);
             DevToken other = new DevToken();
-            Registry r = new Registry(token, MIN, BOND, UNBOND, wrong == 0 ? address(1) : next);
+            Registry r = new Registry(token, MIN, BOND, UNBOND, SLASH, wrong == 0 ? address(1) : next);
             address[] memory lanes = new address[](2);
             lanes[0] = address(new RewardDistributor(token, next, 0, 0));
             lanes[1] = address(
@@ -637,24 +662,85 @@ contract EpochAnchorTest is World {
                     wrong == 1 ? other : token, wrong == 2 ? address(1) : next, wrong == 3 ? 0 : 1, 0
                 )
             );
-            TaskEscrow e = new TaskEscrow(token, wrong == 4 ? address(1) : next);
+            TaskEscrow e = new TaskEscrow(token, wrong == 4 ? address(1) : next, FALLBACK);
             address guilty = wrong == 0 ? address(r) : wrong <= 3 ? lanes[1] : address(e);
             vm.expectRevert(abi.encodeWithSelector(EpochAnchor.BadWiring.selector, guilty));
-            new EpochAnchor(address(r), address(e), lanes, address(beacon), 21, TERM);
+            new EpochAnchor(address(r), address(e), lanes, address(beacon), address(disputes), 21, TERM);
         }
     }
 
     function test_bad_configurations_are_refused() public {
-        address[3] memory parts = [address(registry), address(escrow), address(beacon)];
+        address[4] memory parts = [address(registry), address(escrow), address(beacon), address(disputes)];
         vm.expectRevert(EpochAnchor.BadConfiguration.selector);
-        new EpochAnchor(parts[0], parts[1], distributors, address(0), 21, TERM);
+        new EpochAnchor(parts[0], parts[1], distributors, address(0), parts[3], 21, TERM);
         vm.expectRevert(EpochAnchor.BadConfiguration.selector);
-        new EpochAnchor(parts[0], parts[1], new address[](0), parts[2], 21, TERM);
+        new EpochAnchor(parts[0], parts[1], distributors, parts[2], address(0), 21, TERM);
         vm.expectRevert(EpochAnchor.BadConfiguration.selector);
-        new EpochAnchor(parts[0], parts[1], new address[](1025), parts[2], 21, TERM);
+        new EpochAnchor(parts[0], parts[1], new address[](0), parts[2], parts[3], 21, TERM);
         vm.expectRevert(EpochAnchor.BadConfiguration.selector);
-        new EpochAnchor(parts[0], parts[1], distributors, parts[2], 0, TERM);
+        new EpochAnchor(parts[0], parts[1], new address[](1025), parts[2], parts[3], 21, TERM);
         vm.expectRevert(EpochAnchor.BadConfiguration.selector);
-        new EpochAnchor(parts[0], parts[1], distributors, parts[2], 21, 0);
+        new EpochAnchor(parts[0], parts[1], distributors, parts[2], parts[3], 0, TERM);
+        vm.expectRevert(EpochAnchor.BadConfiguration.selector);
+        new EpochAnchor(parts[0], parts[1], distributors, parts[2], parts[3], 21, 0);
+    }
+
+    /// @dev Unbonding longer than the dispute window, fallback later than that and than a stalled committee is given.
+    function test_times_that_do_not_fit_together_are_refused() public {
+        _refusedTimes(1 days, 1 days, FALLBACK, abi.encodeWithSelector(EpochAnchor.UnbondTooShort.selector, 0, 1 days, 1 days));
+        _refusedTimes(0, 0, FALLBACK, abi.encodeWithSelector(EpochAnchor.UnbondTooShort.selector, 0, 0, 0));
+        _refusedTimes(
+            0, 1, 2 days, abi.encodeWithSelector(EpochAnchor.FallbackTooEarly.selector, 2 days, 2 days)
+        );
+        _refusedTimes(
+            14 days, 15 days, 14 days, abi.encodeWithSelector(EpochAnchor.FallbackTooEarly.selector, 14 days, 14 days)
+        );
+        _refusedTimes(2 days, 2 days + 1, 2 days + 1, "");
+    }
+
+    function _refusedTimes(uint48 delay, uint64 unbond, uint64 silence, bytes memory why) private {
+        address next = vm.computeCreateAddress(address(this), vm.getNonce(address(this)) + 3);
+        Registry r = new Registry(token, MIN, BOND, unbond, SLASH, next);
+        address[] memory lanes = new address[](1);
+        lanes[0] = address(new RewardDistributor(token, next, 0, delay));
+        TaskEscrow e = new TaskEscrow(token, next, silence);
+        if (why.length != 0) vm.expectRevert(why);
+        new EpochAnchor(address(r), address(e), lanes, address(beacon), address(disputes), 21, TERM);
+    }
+
+    // ---- service -------------------------------------------------------------------------------------------------
+
+    function _serves(address who, bool serving, uint256 until) private view {
+        (bool s, uint64 u) = anchor.service(who);
+        yes(s == serving, "serving");
+        eq(u, until, "until");
+    }
+
+    function test_service_lasts_until_the_last_committee_is_replaced() public {
+        anchor.drawCommittee(1);
+        _serves(vm.addr(1), true, 0);
+        _serves(address(this), false, 0);
+        vm.prank(vm.addr(1));
+        registry.requestUnbond();
+        vm.warp(vm.getBlockTimestamp() + 2 days);
+        anchor.drawCommittee(0);
+        _serves(vm.addr(1), true, vm.getBlockTimestamp());
+        _serves(vm.addr(2), true, vm.getBlockTimestamp());
+        vm.warp(vm.getBlockTimestamp() + 1 days);
+        uint256 end = vm.getBlockTimestamp();
+        anchor.drawCommittee(1);
+        _serves(vm.addr(1), false, end);
+        _serves(vm.addr(2), true, end);
+    }
+
+    function test_activity_counts_from_the_deployment_until_something_happens() public {
+        uint256 start = vm.getBlockTimestamp();
+        eq(anchor.lastActivity(0), start, "drawn");
+        vm.warp(start + 1 days);
+        eq(anchor.lastActivity(1), start, "never drawn");
+        anchor.drawCommittee(1);
+        eq(anchor.lastActivity(1), start + 1 days, "a draw");
+        _post(_next(0, _none()), _none());
+        eq(anchor.lastActivity(0), start + 1 days, "a post");
     }
 }

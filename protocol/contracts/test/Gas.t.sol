@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity =0.8.37;
 
+import {Disputes} from "../src/Disputes.sol";
 import {EpochHeader, SettledTask} from "../src/EpochHeader.sol";
 import {Registry} from "../src/Registry.sol";
 import {RewardDistributor} from "../src/RewardDistributor.sol";
+import {TaskEscrow} from "../src/TaskEscrow.sol";
 import {Trees} from "./Trees.sol";
 import {World} from "./World.sol";
 
@@ -236,6 +238,65 @@ contract GasTest is World {
         escrow.fund(task[0], 0, uint128(10e6 * n), 0);
         _epoch(2, task, node, 1_000_000);
         distributor.claimSubtree(e, position * n, packed, proof);
+    }
+
+    /// @dev A fault in a tree of a million, shown with ten signatures: ten stakes are cut and the lane goes back.
+    function test_gas_of_a_dispute() public {
+        _deploy(1, 21, 1 days);
+        token.mint(address(this), 1_000_000e6);
+        token.approve(address(escrow), type(uint256).max);
+        _validators(15);
+        anchor.drawCommittee(0);
+        escrow.fund(keccak256("task"), 0, 1000e6, 0);
+        bytes32[] memory one = new bytes32[](DEPTH);
+        bytes32[] memory two = new bytes32[](DEPTH);
+        for (uint256 i = 1; i < DEPTH; ++i) {
+            one[i] = two[i] = keccak256(abi.encode(i));
+        }
+        one[0] = keccak256(bytes.concat(hex"00", bytes20(address(0xA1)), bytes16(uint128(20e6))));
+        two[0] = keccak256(bytes.concat(hex"00", bytes20(address(0xA2)), bytes16(uint128(10e6))));
+        vm.roll(vm.getBlockNumber() + 1);
+        SettledTask[] memory settled = new SettledTask[](1);
+        settled[0] = SettledTask(keccak256("task"), address(this));
+        (EpochHeader memory h, uint256 bits, bytes memory signatures) =
+            _header(10, settled, _path(address(0xA2), 10e6, one, 4), 1_000_000);
+        anchor.post(h, settled, bits, signatures);
+        Disputes.Evidence memory e = Disputes.Evidence(new EpochHeader[](1), signatures, address(0x4E90));
+        e.chain[0] = h;
+        disputes.proveDisorder(
+            e, Disputes.PayoutLeaf(address(0xA2), 10e6, 4, one), Disputes.PayoutLeaf(address(0xA1), 20e6, 5, two)
+        );
+        _exactly("prove_disorder_10_signers");
+        (uint64 epoch,,) = anchor.head(0);
+        eq(epoch, 0, "taken back");
+    }
+
+    function test_gas_of_a_fallback() public {
+        _validators(3);
+        anchor.drawCommittee(0);
+        bytes32 task = _tasks(1, "silent")[0];
+        bytes32[] memory proof = new bytes32[](DEPTH);
+        bytes32 node = keccak256(
+            bytes.concat(hex"06", task, bytes20(address(this)), bytes20(address(0xA1)), bytes16(uint128(10e6)))
+        );
+        for (uint256 i; i < DEPTH; ++i) {
+            proof[i] = keccak256(abi.encode(i));
+            node = keccak256(bytes.concat(hex"01", node, proof[i]));
+        }
+        vm.roll(vm.getBlockNumber() + 1);
+        EpochHeader memory h = _next(0, _none());
+        h.stateRoot = keccak256(bytes.concat(hex"07", keccak256("state"), node));
+        _post(h, _none());
+        vm.warp(vm.getBlockTimestamp() + FALLBACK);
+        escrow.openFallback(task, address(this));
+        _exactly("open_fallback");
+        escrow.claimFallback(
+            task, address(this), h, TaskEscrow.FallbackClaim(address(0xA1), 10e6, keccak256("state"), 0, proof)
+        );
+        _exactly("claim_fallback");
+        vm.warp(vm.getBlockTimestamp() + FALLBACK);
+        escrow.closeFallback(task, address(this));
+        _exactly("close_fallback");
     }
 
     function test_gas_of_leaving() public {

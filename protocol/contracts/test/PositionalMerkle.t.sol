@@ -64,6 +64,23 @@ contract PositionalMerkleTest is Checks {
         );
     }
 
+    function test_published_state_vectors_hold() public pure {
+        address client = address(bytes20(hex"6666666666666666666666666666666666666666"));
+        address payee = address(bytes20(hex"2222222222222222222222222222222222222222"));
+        eq(
+            PositionalMerkle.flatLeaf(bytes32(uint256(0x55) * (type(uint256).max / 255)), client, payee, 1_000_000),
+            bytes32(0x4422728a19490b21540866bee09e4726724d797096c7eb722117c9b19d9b5b5c),
+            "flat leaf"
+        );
+        eq(
+            PositionalMerkle.stateRoot(
+                bytes32(uint256(0x77) * (type(uint256).max / 255)), bytes32(uint256(0x88) * (type(uint256).max / 255))
+            ),
+            bytes32(0x4d007ecb71bbee84e5ca3e234862cdb677c2c4e40e3d1af9603b23bbbc6789e7),
+            "state root"
+        );
+    }
+
     function testFuzz_folding_a_full_row_gives_the_root(uint256 seed, uint256 depth) public pure {
         bytes32[] memory row = new bytes32[](1 << (depth % 9));
         for (uint256 i; i < row.length; ++i) {

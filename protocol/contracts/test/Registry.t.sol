@@ -17,6 +17,7 @@ contract RegistryTest is Checks {
     uint128 private constant MIN = 100e6;
     uint128 private constant BOND = 10e6;
     uint64 private constant UNBOND = 7 days;
+    uint16 private constant SLASH = 2_500;
     address private constant DEAD = 0x000000000000000000000000000000000000dEaD;
     uint8 private constant CLIENT = 1;
     uint8 private constant LABELER = 2;
@@ -24,7 +25,7 @@ contract RegistryTest is Checks {
 
     DevToken private token = new DevToken();
     AnchorDouble private anchor = new AnchorDouble();
-    Registry private registry = new Registry(token, MIN, BOND, UNBOND, address(anchor));
+    Registry private registry = new Registry(token, MIN, BOND, UNBOND, SLASH, address(anchor));
     bytes private binding = new bytes(64);
 
     event Registered(
@@ -452,9 +453,104 @@ contract RegistryTest is Checks {
         registry.withdraw(_heads(), perLane);
     }
 
+    // ---- slashing ------------------------------------------------------------------------------------------------
+
+    /// @dev To the unit: the part is rounded down, the reporter's half too, and the odd unit is burned.
+    function testFuzz_a_slash_is_split_to_the_unit(uint128 stake, uint16 bps, uint8 times) public {
+        stake = uint128(within(stake, MIN, 1_000_000e6));
+        bps = uint16(within(bps, 1, 10_000));
+        registry = new Registry(token, MIN, BOND, UNBOND, bps, address(anchor));
+        _join(address(5), VALIDATOR, stake);
+        _join(address(6), VALIDATOR, MIN);
+        uint256 left = stake;
+        for (uint256 i; i < times % 3 + 1; ++i) {
+            left = _slash(left, bps);
+        }
+        eq(token.balanceOf(address(registry)), left + MIN, "the other's stake is untouched");
+        eq(left + token.balanceOf(address(0x4E90)) + token.balanceOf(DEAD), stake, "nothing is lost or made");
+        eq(registry.validatorCount(), 1, "out of the list");
+        eq(registry.validatorAt(0), address(6), "the other stays");
+        vm.warp(vm.getBlockTimestamp() + UNBOND);
+        uint256 before = token.balanceOf(address(5));
+        vm.prank(address(5));
+        registry.withdraw(new EpochHeader[](0), new Registry.LossLeaf[][](0));
+        eq(token.balanceOf(address(5)) - before, left, "the rest comes back");
+    }
+
+    function _slash(uint256 stake, uint256 bps) private returns (uint256 left) {
+        uint256 part = stake * bps / 10_000;
+        uint256 reward = token.balanceOf(address(0x4E90)) + part / 2;
+        uint256 burned = token.balanceOf(DEAD) + part - part / 2;
+        registry.slash(address(5), address(0x4E90));
+        left = stake - part;
+        eq(registry.accounts(address(5)).stake, left, "stake");
+        eq(token.balanceOf(address(0x4E90)), reward, "reporter");
+        eq(token.balanceOf(DEAD), burned, "burned");
+    }
+
+    function test_losses_are_burned_from_what_a_slash_has_left() public {
+        _join(address(5), LABELER | VALIDATOR, 100e6);
+        bytes32[] memory tree = _losses(address(5), 90e6, address(9), 1);
+        _setLossRoot(0, Trees.root(tree));
+        registry.slash(address(5), address(0x4E90));
+        vm.warp(vm.getBlockTimestamp() + UNBOND);
+        vm.prank(address(5));
+        registry.withdraw(_heads(), _leaf(address(5), 90e6, 0, Trees.proof(tree, 0)));
+        eq(token.balanceOf(DEAD), 12.5e6 + 75e6, "half of the slash and the rest of the stake");
+        eq(token.balanceOf(address(registry)), 0, "empty");
+    }
+
+    function test_a_slash_reaches_the_next_registration_of_the_account() public {
+        _join(address(5), VALIDATOR, MIN);
+        _leave(address(5));
+        vm.prank(address(5));
+        registry.withdraw(new EpochHeader[](0), new Registry.LossLeaf[][](0));
+        vm.prank(address(5));
+        registry.register(bytes32(uint256(55)), 0, address(5), VALIDATOR, MIN, binding);
+        registry.slash(address(5), address(0x4E90));
+        eq(registry.accounts(address(5)).stake, MIN - MIN / 4, "slashed");
+        eq(registry.accountOfNodeKey(bytes32(uint256(55))), address(5), "registered until it leaves");
+    }
+
+    function test_only_who_was_ever_registered_is_banned_and_only_by_disputes() public {
+        vm.expectRevert(abi.encodeWithSelector(Registry.NotRegistered.selector, address(5)));
+        registry.slash(address(5), address(0x4E90));
+        yes(!registry.banned(address(5)), "not banned");
+        _join(address(5), VALIDATOR, MIN);
+        vm.prank(address(5));
+        vm.expectRevert(abi.encodeWithSelector(Registry.OnlyDisputes.selector, address(5)));
+        registry.slash(address(5), address(5));
+    }
+
+    function test_validators_wait_for_the_end_of_their_service() public {
+        _join(address(5), VALIDATOR, MIN);
+        _join(address(6), LABELER, BOND);
+        anchor.setService(true, 0);
+        _leave(address(5));
+        vm.prank(address(5));
+        vm.expectRevert(abi.encodeWithSelector(Registry.StillServing.selector, address(5)));
+        registry.withdraw(_heads(), _nothing());
+        uint64 until = uint64(vm.getBlockTimestamp());
+        anchor.setService(false, until);
+        vm.warp(until + UNBOND - 1);
+        vm.prank(address(5));
+        vm.expectRevert(abi.encodeWithSelector(Registry.NotReady.selector, until + UNBOND));
+        registry.withdraw(_heads(), _nothing());
+        vm.warp(until + UNBOND);
+        vm.prank(address(5));
+        registry.withdraw(_heads(), _nothing());
+        eq(token.balanceOf(address(5)), 1_000_000e6, "whole");
+        // Whoever is no validator serves in no committee.
+        anchor.setService(true, 0);
+        _leave(address(6));
+        vm.prank(address(6));
+        registry.withdraw(_heads(), _nothing());
+        eq(token.balanceOf(address(6)), 1_000_000e6, "labeler");
+    }
+
     function test_tokens_that_deliver_less_are_refused() public {
         FeeToken fee = new FeeToken();
-        Registry r = new Registry(fee, MIN, BOND, UNBOND, address(anchor));
+        Registry r = new Registry(fee, MIN, BOND, UNBOND, SLASH, address(anchor));
         fee.mint(address(this), MIN);
         fee.approve(address(r), MIN);
         vm.expectRevert(abi.encodeWithSelector(ExactTransfer.InexactTransfer.selector, MIN, MIN - MIN / 100));
@@ -463,14 +559,14 @@ contract RegistryTest is Checks {
 
     function test_tokens_that_return_false_are_refused() public {
         FalseToken bad = new FalseToken();
-        Registry r = new Registry(IERC20(address(bad)), MIN, BOND, UNBOND, address(anchor));
+        Registry r = new Registry(IERC20(address(bad)), MIN, BOND, UNBOND, SLASH, address(anchor));
         vm.expectRevert(abi.encodeWithSelector(SafeERC20.SafeERC20FailedOperation.selector, address(bad)));
         r.register(bytes32(uint256(1)), bytes32(0), address(1), VALIDATOR, MIN, binding);
     }
 
     function test_a_token_cannot_reenter() public {
         ReentrantToken evil = new ReentrantToken();
-        Registry r = new Registry(evil, MIN, BOND, UNBOND, address(anchor));
+        Registry r = new Registry(evil, MIN, BOND, UNBOND, SLASH, address(anchor));
         evil.mint(address(this), MIN);
         evil.approve(address(r), MIN);
         evil.arm(address(r), abi.encodeCall(Registry.addStake, (1)));
@@ -480,12 +576,16 @@ contract RegistryTest is Checks {
 
     function test_bad_configurations_are_refused() public {
         vm.expectRevert(Registry.BadConfiguration.selector);
-        new Registry(IERC20(address(0)), MIN, BOND, UNBOND, address(anchor));
+        new Registry(IERC20(address(0)), MIN, BOND, UNBOND, SLASH, address(anchor));
         vm.expectRevert(Registry.BadConfiguration.selector);
-        new Registry(token, 0, BOND, UNBOND, address(anchor));
+        new Registry(token, 0, BOND, UNBOND, SLASH, address(anchor));
         vm.expectRevert(Registry.BadConfiguration.selector);
-        new Registry(token, type(uint128).max / 4 + 1, BOND, UNBOND, address(anchor));
+        new Registry(token, type(uint128).max / 4 + 1, BOND, UNBOND, SLASH, address(anchor));
         vm.expectRevert(Registry.BadConfiguration.selector);
-        new Registry(token, MIN, BOND, UNBOND, address(0));
+        new Registry(token, MIN, BOND, UNBOND, SLASH, address(0));
+        vm.expectRevert(Registry.BadConfiguration.selector);
+        new Registry(token, MIN, BOND, UNBOND, 0, address(anchor));
+        vm.expectRevert(Registry.BadConfiguration.selector);
+        new Registry(token, MIN, BOND, UNBOND, 10_001, address(anchor));
     }
 }

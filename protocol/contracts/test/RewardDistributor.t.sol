@@ -406,11 +406,80 @@ contract RewardDistributorTest is Checks {
         yes(first == activatesAt && claimable, "epoch 1 is kept and active");
     }
 
+    // ---- revoking ------------------------------------------------------------------------------------------------
+
+    event RootsRevoked(uint64 from, uint64 to);
+
+    /// @dev Random epochs at random times; what is revoked is gone, what is older stays, and what is active stays too.
+    function testFuzz_roots_that_wait_can_be_revoked_and_active_ones_cannot(
+        uint64 first,
+        uint8 count,
+        uint8 back,
+        uint32 wait
+    ) public {
+        d = new RewardDistributor(token, address(anchor), 0, 1 days);
+        first = uint64(within(first, 1, type(uint32).max));
+        uint64 last = first + uint64(within(count, 0, 14));
+        bytes32 root = keccak256("tree");
+        for (uint64 e = first; e <= last; ++e) {
+            anchor.activate(d, e, root, 1, e == first ? 1 : 0, 1);
+        }
+        uint64 from = last - uint64(within(back, 0, last - first));
+        vm.warp(vm.getBlockTimestamp() + wait % 2 days);
+        bool active = wait % 2 days >= 1 days;
+        if (!active) {
+            vm.expectEmit();
+            emit RootsRevoked(from, last);
+        }
+        yes(anchor.revoke(d, from, last) == !active, "revoked");
+        for (uint64 e = first; e <= last; ++e) {
+            (bytes24 kept,,) = d.roots(e);
+            yes((kept == 0) == (!active && e >= from), "root");
+        }
+        eq(d.totalReleased(), 1, "the books stay");
+    }
+
+    function test_roots_that_are_not_kept_cannot_be_revoked() public {
+        d = new RewardDistributor(token, address(anchor), 0, 1 days);
+        bytes32 root = keccak256("tree");
+        yes(!anchor.revoke(d, 1, 1), "never posted");
+        anchor.activate(d, 4097, root, 1, 1, 1);
+        // Epoch 1 had the same slot and the same generation 4096 epochs before.
+        yes(!anchor.revoke(d, 1, 4097), "too far back");
+        yes(!anchor.revoke(d, 4081, 4097), "its slot was taken");
+        yes(anchor.revoke(d, 4097, 4097), "the one that waits");
+        yes(!anchor.revoke(d, 4097, 4097), "only once");
+    }
+
+    /// @dev After a revocation the lane posts on, and its claims do not starve.
+    function test_revoked_epochs_are_posted_again() public {
+        d = new RewardDistributor(token, address(anchor), 0, 1 days);
+        uint128[5] memory totals = [uint128(10), 20, 30, 40, 50];
+        bytes32[] memory leaves = _epoch(1, totals);
+        vm.warp(vm.getBlockTimestamp() + 1 days);
+        for (uint64 e = 2; e <= 16; ++e) {
+            _epoch(e, totals);
+        }
+        yes(anchor.revoke(d, 2, 16), "fifteen roots");
+        _claim(1, leaves, 0, 10);
+        uint256 activatesAt = vm.getBlockTimestamp() + 1 days;
+        for (uint64 e = 2; e <= 16; ++e) {
+            _epoch(e, totals);
+        }
+        _claim(1, leaves, 1, 20);
+        vm.expectRevert(abi.encodeWithSelector(RewardDistributor.ActivationBacklog.selector, activatesAt));
+        anchor.activate(d, 17, keccak256("tree"), 1, 0, 150);
+        vm.warp(activatesAt);
+        _claim(16, leaves, 2, 30);
+    }
+
     // ---- books ---------------------------------------------------------------------------------------------------
 
     function test_only_the_anchor_writes_books() public {
         vm.expectRevert(abi.encodeWithSelector(RewardDistributor.OnlyAnchor.selector, address(this)));
         d.activate(1, 0, 0, 0, 0);
+        vm.expectRevert(abi.encodeWithSelector(RewardDistributor.OnlyAnchor.selector, address(this)));
+        d.revoke(1, 1);
     }
 
     function testFuzz_a_tree_owes_exactly_what_was_released(uint128 first, uint128 moved, uint256 owed) public {

@@ -33,6 +33,8 @@ interface Vm {
     function computeCreateAddress(address deployer, uint256 nonce) external pure returns (address);
     function getBlockNumber() external view returns (uint256);
     function lastCallGas() external view returns (CallGas memory);
+    function snapshotState() external returns (uint256 id);
+    function revertToState(uint256 id) external returns (bool);
     function recordLogs() external;
     function getRecordedLogs() external returns (RecordedLog[] memory);
     function envOr(string calldata name, string calldata fallback_) external view returns (string memory);

@@ -2,6 +2,7 @@
 pragma solidity =0.8.37;
 
 import {DevToken} from "../src/DevToken.sol";
+import {Disputes} from "../src/Disputes.sol";
 import {EpochAnchor} from "../src/EpochAnchor.sol";
 import {EpochHeader, SettledTask} from "../src/EpochHeader.sol";
 import {Registry} from "../src/Registry.sol";
@@ -16,6 +17,8 @@ abstract contract World is Checks {
     uint128 internal constant BOND = 10e6;
     uint64 internal constant UNBOND = 7 days;
     uint64 internal constant TERM = 4;
+    uint16 internal constant SLASH = 1_000;
+    uint64 internal constant FALLBACK = 14 days;
 
     DevToken internal token;
     TestBeacon internal beacon;
@@ -25,24 +28,33 @@ abstract contract World is Checks {
     RewardDistributor internal distributor;
     TaskEscrow internal escrow;
     EpochAnchor internal anchor;
+    Disputes internal disputes;
 
     mapping(address member => uint256) internal keyOf;
 
     function _deploy(uint32 lanes, uint8 committeeMax) internal {
+        _deploy(lanes, committeeMax, 0);
+    }
+
+    function _deploy(uint32 lanes, uint8 committeeMax, uint48 activationDelay) internal {
         token = new DevToken();
         beacon = new TestBeacon();
-        address predicted = vm.computeCreateAddress(address(this), vm.getNonce(address(this)) + 2 + lanes);
-        registry = new Registry(token, MIN, BOND, UNBOND, predicted);
+        uint256 nonce = vm.getNonce(address(this));
+        address predicted = vm.computeCreateAddress(address(this), nonce + 2 + lanes);
+        registry = new Registry(token, MIN, BOND, UNBOND, SLASH, predicted);
         delete distributors;
         for (uint32 lane; lane < lanes; ++lane) {
-            distributors.push(address(new RewardDistributor(token, predicted, lane, 0)));
+            distributors.push(address(new RewardDistributor(token, predicted, lane, activationDelay)));
         }
         distributor = RewardDistributor(distributors[0]);
-        escrow = new TaskEscrow(token, predicted);
+        escrow = new TaskEscrow(token, predicted, FALLBACK);
+        address judge = vm.computeCreateAddress(address(this), nonce + 3 + lanes);
         anchor = new EpochAnchor(
-            address(registry), address(escrow), distributors, address(beacon), committeeMax, TERM
+            address(registry), address(escrow), distributors, address(beacon), judge, committeeMax, TERM
         );
         eq(address(anchor), predicted, "predicted address");
+        disputes = new Disputes(predicted);
+        eq(address(disputes), judge, "predicted address");
     }
 
     function _validator(uint256 key, uint128 stake) internal {
