@@ -38,3 +38,8 @@ sol!(
     EpochAnchor,
     "../protocol/contracts/artifacts/EpochAnchor.json"
 );
+sol!(
+    #[sol(all_derives)]
+    Disputes,
+    "../protocol/contracts/artifacts/Disputes.json"
+);

@@ -14,7 +14,9 @@ use assay_protocol::{amount::Amount, id::Account, network::Contracts};
 use tokio::time::Instant;
 
 use super::{
-    bindings::{DevToken, EpochAnchor, PrevrandaoBeacon, Registry, RewardDistributor, TaskEscrow},
+    bindings::{
+        DevToken, Disputes, EpochAnchor, PrevrandaoBeacon, Registry, RewardDistributor, TaskEscrow,
+    },
     endpoint::{Endpoint, ReceiptRow},
     error::ChainError,
     pool::market,
@@ -46,8 +48,12 @@ pub struct DeployParams {
     pub min_validator_stake: Amount,
     /// Least stake of a labeler, in base units.
     pub min_labeler_bond: Amount,
-    /// Seconds between leaving and withdrawing.
+    /// Seconds between leaving and withdrawing; more than `activation_delay`.
     pub unbond_seconds: u64,
+    /// Part of the stake that a proven fault costs each signer, in hundredths of a per cent.
+    pub slash_bps: u16,
+    /// Seconds that a lane must be silent before its tasks can be paid without a committee, and seconds of the window for that.
+    pub fallback_seconds: u64,
     /// Seconds between the posting of a payout root and the first claim on it.
     pub activation_delay: u32,
     /// Blocks between a draw's request and the block whose randomness decides it.
@@ -64,6 +70,8 @@ impl DeployParams {
             min_validator_stake: Amount(100_000_000),
             min_labeler_bond: Amount(10_000_000),
             unbond_seconds: 600,
+            slash_bps: 2_500,
+            fallback_seconds: 6 * 86_400,
             activation_delay: 0,
             beacon_delay_blocks: 2,
         }
@@ -187,7 +195,7 @@ impl Courier {
     }
 }
 
-/// Deploys a whole development network: token, beacon, registry, distributor, escrow, anchor, wired to each other.
+/// Deploys a whole development network: token, beacon, registry, a distributor for each lane, escrow, anchor, disputes, wired to each other.
 ///
 /// The account behind `deployer` pays the gas and keeps no rights.
 ///
@@ -202,7 +210,9 @@ pub async fn deploy(
     let mut gas = Vec::new();
     // The contracts name each other, so the last one's address is computed in advance.
     let before = 4 + u64::from(params.lanes);
-    let anchor = Address::from(courier.wallet.account()).create(courier.nonce + before);
+    let deployer = Address::from(courier.wallet.account());
+    let anchor = deployer.create(courier.nonce + before);
+    let disputes = deployer.create(courier.nonce + before + 1);
 
     let (token, start_block) = courier
         .create("DevToken", &DevToken::BYTECODE, Vec::new(), &mut gas)
@@ -224,6 +234,7 @@ pub async fn deploy(
         minValidatorStake_: params.min_validator_stake.0,
         minLabelerBond_: params.min_labeler_bond.0,
         unbondSeconds_: params.unbond_seconds,
+        slashBps_: params.slash_bps,
         anchor_: anchor,
     };
     let (registry, _) = courier
@@ -251,6 +262,7 @@ pub async fn deploy(
     let arguments = TaskEscrow::constructorCall {
         token_: token,
         anchor_: anchor,
+        fallbackSeconds: params.fallback_seconds,
     };
     let (escrow, _) = courier
         .create(
@@ -265,6 +277,7 @@ pub async fn deploy(
         escrow_: escrow,
         distributors_: distributors.clone(),
         beacon_: beacon,
+        disputes_: disputes,
         committeeMax_: params.committee_max,
         termEpochs_: params.term_epochs,
     };
@@ -284,6 +297,12 @@ pub async fn deploy(
             ),
         });
     }
+    let arguments = Disputes::constructorCall { anchor_: anchor };
+    // It refuses to be deployed anywhere but where the anchor expects it.
+    let code = &Disputes::BYTECODE;
+    courier
+        .create("Disputes", code, arguments.abi_encode(), &mut gas)
+        .await?;
     let contracts = Contracts {
         token: token.into(),
         registry: registry.into(),

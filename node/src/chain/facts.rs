@@ -39,6 +39,7 @@ fn events(contracts: &Contracts) -> [(Account, Vec<B256>); 3] {
             vec![
                 EpochAnchor::CommitteeDrawn::SIGNATURE_HASH,
                 EpochAnchor::EpochPosted::SIGNATURE_HASH,
+                EpochAnchor::EpochsRevoked::SIGNATURE_HASH,
             ],
         ),
     ]
@@ -171,6 +172,13 @@ fn anchor(topic: B256, log: &LogData) -> Result<Option<ChainFact>, String> {
                 header: header(&e.header).hash(),
                 signers: seats(e.signers),
                 poster: e.poster.into(),
+            }
+        }
+        EpochAnchor::EpochsRevoked::SIGNATURE_HASH => {
+            let e: EpochAnchor::EpochsRevoked = decode(log)?;
+            ChainFact::EpochsRevoked {
+                lane: e.lane,
+                from: e.fromEpoch,
             }
         }
         _ => return Ok(None),

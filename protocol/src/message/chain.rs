@@ -129,7 +129,5 @@ pub enum ChainFact {
         lane: u32,
         /// First epoch that does not count any more.
         from: u64,
-        /// Header hash of the epoch before it, which is the last one again; zero for none.
-        head: Hash,
     },
 }

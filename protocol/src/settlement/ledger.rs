@@ -512,11 +512,7 @@ impl Ledger {
         state.head = parent;
         state.roots.retain(|epoch, _| *epoch < from);
         state.committee = None;
-        self.pending.push(ChainFact::EpochsRevoked {
-            lane,
-            from,
-            head: parent,
-        });
+        self.pending.push(ChainFact::EpochsRevoked { lane, from });
         Ok(())
     }
 

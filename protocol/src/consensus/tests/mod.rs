@@ -10,6 +10,6 @@ use super::algorithm_id;
 fn the_algorithm_id_changes_only_on_purpose() {
     assert_eq!(
         hex::encode(algorithm_id()),
-        "b396add0c7f900398db49186dcc3158d0017896fb1bdb52ae42bcbba560cec6d"
+        "6de7479b9bb1e40c46cc7455e44d54cb6526a9807f98941741ae2c62c86fcad0"
     );
 }

@@ -428,7 +428,7 @@ fn roots_and_explanations_keep_their_bytes_over_versions() {
         "679917ed2fd0ca373f01513cf8ee62286e8f7d84a86896b7b7fe1f8e856a6c1d",
         "d3f41e76e628427779faa8eccd266aa8579fa2ca3cf640813572bf44cf001a22",
         "187d614068e020bbc148ace0593cd51e3276f369bcd1263304084eede514b7ed",
-        "2e5fe42feb67ca593d1287fe35f7358afa8adfd1947906b2752e4d156ec9c7de",
+        "bedd50c8de773c4a7c227310a3218df43557ceeccd8cdb4e4aeaa00f04e6d482",
     ];
     let voter = scoring.case(119).unwrap().votes.late[0].0;
     let terms = PayTerms {
@@ -449,7 +449,7 @@ fn roots_and_explanations_keep_their_bytes_over_versions() {
         (got.each_ref().map(String::as_str), hash.as_str()),
         (
             expected,
-            "a5e3021e6d4b88b7329131a35f74ba78d2a1300e3703ff6fa921d17ebb3ef761"
+            "f8b8bb9a66f62c9d91bed2b3f37b80441f4a1b00093daa3a82f07f547e5f079e"
         )
     );
 }

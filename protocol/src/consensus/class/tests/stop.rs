@@ -11,6 +11,9 @@ const TARGETS: [u32; 3] = [52_429, 62_259, 64_881];
 /// Votes left of which the tests that are about odds have no shortage.
 const MANY: u16 = 100;
 
+/// Votes left as in an ordinary task.
+const FEW: u16 = 3;
+
 fn wants_more(result: &ClassResult, item: u32, votes: &[(u32, u16)], target: u32) -> bool {
     StoppingRule::new(result, target).wants_more(item, votes, MANY)
 }
@@ -114,7 +117,8 @@ fn split_items_are_asked_again_more_often_than_unanimous_ones() {
             let votes = votes_of(&crowd.votes, item);
             let split = votes.iter().any(|vote| vote.1 != votes[0].1);
             let count = &mut counts[usize::from(split)];
-            count.0 += u32::from(wants_more(&result, item, &votes, TARGETS[1]));
+            let rule = StoppingRule::new(&result, TARGETS[1]);
+            count.0 += u32::from(rule.wants_more(item, &votes, FEW));
             count.1 += 1;
         }
         let [unanimous, split] = counts;
