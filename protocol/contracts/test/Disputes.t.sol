@@ -412,6 +412,16 @@ contract DisputesTest is World {
         }
     }
 
+    function test_a_total_that_stays_is_no_fault() public {
+        Tree memory t = _five();
+        EpochHeader memory parent = _epoch(t);
+        _epoch(t);
+        Disputes.Evidence memory e = _evidence(1);
+        Disputes.PayoutLeaf memory leaf = _payout(t, 2);
+        vm.expectRevert(Disputes.NoFault.selector);
+        disputes.proveShrunk(e, parent, leaf, leaf);
+    }
+
     function test_a_leaf_of_nothing_may_be_left_out() public {
         Tree memory t = _five();
         t.totals[2] = 0;
