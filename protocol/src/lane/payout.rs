@@ -181,7 +181,7 @@ impl SubtreeClaim {
         if self.height > limit::SUBTREE_HEIGHT_MAX
             || self.leaves.is_empty()
             || self.leaves.len() > 1 << self.height
-            || self.first % (1 << self.height) != 0
+            || !self.first.is_multiple_of(1 << self.height)
         {
             return false;
         }
