@@ -5,7 +5,7 @@ use assay_protocol::{
     amount::Amount,
     codec,
     core::OwnKey,
-    lane::{Claim, PayoutFile},
+    lane::{Claim, PayoutFile, SubtreeClaim},
     limit,
 };
 use libfuzzer_sys::fuzz_target;
@@ -15,11 +15,20 @@ fuzz_target!(|bytes: &[u8]| {
         let _ = claim.is_valid();
     }
     if let Ok(file) = codec::decode::<PayoutFile>(bytes, limit::REQUEST_BYTES_MAX) {
-        let root = file.tree().root();
-        for (payee, _) in &file.leaves {
-            if let Some(claim) = file.claim(payee) {
+        let (root, _) = (file.root(), file.audit_root());
+        let proofs = file.proofs();
+        for (at, (payee, _)) in proofs.file().leaves.iter().enumerate() {
+            if let Some(claim) = proofs.claim(payee) {
                 assert!(claim.is_valid() && claim.root == root);
             }
+            if let Some(claim) = proofs.subtree(at, 3) {
+                assert!(claim.is_valid() && claim.root == root);
+            }
+        }
+    }
+    if let Ok(claim) = codec::decode::<SubtreeClaim>(bytes, limit::REQUEST_BYTES_MAX) {
+        if claim.is_valid() {
+            assert_eq!(claim.packed().len(), 36 << claim.height);
         }
     }
     if let Some(key) = OwnKey::parse(bytes) {

@@ -47,7 +47,8 @@ impl PayoutFile {
         let leaves = self.leaves.iter().map(|(payee, total)| {
             let fields: [&[u8]; 3] = [&payee.0, &total.0.to_be_bytes(), &before.to_be_bytes()];
             let leaf = merkle::leaf(AUDIT_LEAF, &fields);
-            before += total.0;
+            // Only a file that no state gives can overflow, and it has no place in a header.
+            before = before.saturating_add(total.0);
             leaf
         });
         merkle::root(leaves.collect())
@@ -200,12 +201,13 @@ impl SubtreeClaim {
 
     /// The leaves as the contract takes them: payee (20 bytes) and total (16, big endian) each, zero bytes for the empty places.
     pub fn packed(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(36 << self.height);
+        let size = 36 << self.height.min(limit::SUBTREE_HEIGHT_MAX);
+        let mut bytes = Vec::with_capacity(size);
         for (payee, total) in &self.leaves {
             bytes.extend_from_slice(&payee.0);
             bytes.extend_from_slice(&total.0.to_be_bytes());
         }
-        bytes.resize(36 << self.height, 0);
+        bytes.resize(size, 0);
         bytes
     }
 }
