@@ -281,12 +281,15 @@ async fn a_signed_epoch_is_posted_and_anyone_can_claim_for_the_payees() {
 
     // A second task; one transaction pays all three of the next tree, and again pays nothing.
     client.chain.submit(fund(2, 400, 0));
-    client.done().await;
+    let second_task = TaskId([2; 32]);
+    let funded =
+        |f: &ChainFact| matches!(f, ChainFact::Funded { task, .. } if *task == second_task);
+    c.watcher.fact("Funded", funded).await;
     let cleo = Account([0xc3; 20]);
     let totals = vec![(ann, Amount(700)), (bob, Amount(450)), (cleo, Amount(300))];
     let second = file(2, totals);
     let settled = vec![SettledTask {
-        task: TaskId([2; 32]),
+        task: second_task,
         client: client_account,
     }];
     let two = c.header(&second, &settled).await;

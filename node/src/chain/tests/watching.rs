@@ -21,7 +21,8 @@ async fn a_deployed_network_is_wired_and_its_gas_is_known() {
             "Registry",
             "RewardDistributor",
             "TaskEscrow",
-            "EpochAnchor"
+            "EpochAnchor",
+            "Disputes"
         ]
     );
     assert!(
