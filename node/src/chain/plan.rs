@@ -57,6 +57,15 @@ fn send<C: SolCall>(to: Account, call: &C, last: bool, name: &'static str) -> St
     }
 }
 
+pub(super) fn subtree_call(claim: &SubtreeClaim) -> RewardDistributor::claimSubtreeCall {
+    RewardDistributor::claimSubtreeCall {
+        epoch: claim.epoch,
+        first: U256::from(claim.first),
+        leaves: claim.packed().into(),
+        proof: claim.proof.iter().map(|h| B256::from(*h)).collect(),
+    }
+}
+
 /// Reads the chain for one account.
 pub(super) struct Planner<'a> {
     pub endpoint: &'a Endpoint,
@@ -377,12 +386,7 @@ impl Planner<'_> {
         if let Some(step) = found.await? {
             return Ok(step);
         }
-        let call = RewardDistributor::claimSubtreeCall {
-            epoch: claim.epoch,
-            first: U256::from(claim.first),
-            leaves: claim.packed().into(),
-            proof: claim.proof.iter().map(|h| B256::from(*h)).collect(),
-        };
+        let call = subtree_call(claim);
         let due = self
             .endpoint
             .view_as(self.account, distributor, call.clone())
