@@ -3,8 +3,8 @@
 //! For demonstrations, tests, and anybody who wants to know whether a deployment kept its promises. Reads only.
 //! It does not model allowances, proxies or calls between foreign contracts: it fits networks whose accounts call the contracts
 //! directly, as this program does. A call that the twin does not know is an error, never skipped.
-//! Agreement means: each call succeeded or was refused in both; every balance, what each payee was paid, the released and claimed sums and the supply are
-//! equal to the unit. With [`Ledger`]'s own invariants it follows that sum of payouts, fees and refunds equals the deposits.
+//! Agreement means: each call succeeded or was refused in both; every balance, what each payee was paid, the released and claimed sums and
+//! the supply are equal to the unit. With [`Ledger`]'s own invariants it follows that sum of payouts, fees and refunds equals the deposits.
 
 use alloy::{
     primitives::{Address, B256, Bytes, U64},
@@ -24,7 +24,7 @@ use super::{
     Totals,
     bindings::{
         DevToken,
-        EpochAnchor::EpochAnchorCalls,
+        EpochAnchor::{self, EpochAnchorCalls},
         Registry::RegistryCalls,
         RewardDistributor::{self, RewardDistributorCalls},
         TaskEscrow::TaskEscrowCalls,
@@ -75,6 +75,9 @@ pub async fn audit(profile: &NetworkProfile) -> Result<Audit, ChainError> {
     let endpoints = Endpoints::new(&profile.rpc)?;
     let endpoint = endpoints.current();
     let last = endpoint.latest().await?.number;
+    // The one contract that the profile does not name; the anchor does.
+    let call = EpochAnchor::disputesCall {};
+    let disputes = Account::from(endpoint.view(profile.contracts.anchor, call).await?);
     let mut ledger = Ledger::new(profile.clone(), Hash::ZERO);
     let (mut accepted, mut refused) = (0, 0);
     for number in 0..=last {
@@ -83,6 +86,12 @@ pub async fn audit(profile: &NetworkProfile) -> Result<Audit, ChainError> {
             .await?;
         for transaction in &block.transactions {
             let Some(to) = transaction.to else { continue };
+            if Account::from(to) == disputes {
+                return Err(books(format!(
+                    "transaction {}: the twin cannot judge proofs of faults",
+                    Hash::from(transaction.hash)
+                )));
+            }
             let Some(twin) = apply(&mut ledger, profile, to.into(), transaction)? else {
                 continue;
             };
