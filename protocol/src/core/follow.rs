@@ -104,7 +104,7 @@ impl Follower {
                         signers: signers.len(),
                     });
                 }
-                ChainFact::EpochsRevoked { lane, from, .. }
+                ChainFact::EpochsRevoked { lane, from }
                     if *lane == self.base.lane && *from <= self.base.epoch + 1 =>
                 {
                     found = None;
@@ -118,7 +118,7 @@ impl Follower {
     /// Whether `block` takes back what this node waits for or holds: none, the epoch that is posted next, or one that was adopted.
     fn revoked(&self, block: &BlockNews) -> Option<Revoked> {
         let from = block.facts.iter().filter_map(|fact| match fact {
-            ChainFact::EpochsRevoked { lane, from, .. } if *lane == self.base.lane => Some(*from),
+            ChainFact::EpochsRevoked { lane, from } if *lane == self.base.lane => Some(*from),
             _ => None,
         });
         from.min().map(|from| {
