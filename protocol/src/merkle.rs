@@ -18,6 +18,10 @@ pub const RECORD_LEAF: u8 = 0x03;
 pub const REPUTATION_LEAF: u8 = 0x04;
 /// Prefix of an audit leaf: `0x05 || payee (20) || total (16) || sum of the totals before it (16)`.
 pub const AUDIT_LEAF: u8 = 0x05;
+/// Prefix of a flat payout leaf: `0x06 || task (32) || client (20) || payee (20) || amount (16)`.
+pub const FLAT_LEAF: u8 = 0x06;
+/// Prefix of a header's state root: `0x07 || hash of the state (32) || root of the flat payouts (32)`.
+pub const STATE_ROOT: u8 = 0x07;
 /// Prefix of a score leaf: `0x08 || task (32) || score root (32)`.
 pub const SCORE_LEAF: u8 = 0x08;
 const INNER: u8 = 0x01;
@@ -109,8 +113,13 @@ pub fn root(leaves: Vec<Hash>) -> Hash {
 
 /// Whether `leaf` stands at `index` under `root`: the check that the contracts make.
 pub fn verify(root: &Hash, leaf: &Hash, index: u64, proof: &[Hash]) -> bool {
+    climb(leaf, index, proof).as_ref() == Some(root)
+}
+
+/// The root that a leaf's siblings lead to; `None` when the index is beyond a tree of that depth.
+pub fn climb(leaf: &Hash, index: u64, proof: &[Hash]) -> Option<Hash> {
     if proof.len() > 63 || index >> proof.len() != 0 {
-        return false;
+        return None;
     }
     let mut node = *leaf;
     for (level, sibling) in proof.iter().enumerate() {
@@ -120,7 +129,7 @@ pub fn verify(root: &Hash, leaf: &Hash, index: u64, proof: &[Hash]) -> bool {
             inner(&node, sibling)
         };
     }
-    node == *root
+    Some(node)
 }
 
 #[cfg(test)]

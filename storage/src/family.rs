@@ -27,13 +27,15 @@ pub enum Family {
     Outcome,
     /// Payout leaves of the newest epoch.
     Payout,
+    /// What open tasks would pay without a committee, by the newest epoch.
+    Flat,
     /// Chain transactions waiting to be final.
     Outbox,
 }
 
 impl Family {
     /// All families, in declaration order.
-    pub const ALL: [Family; 11] = [
+    pub const ALL: [Family; 12] = [
         Family::Meta,
         Family::Snapshot,
         Family::Record,
@@ -44,6 +46,7 @@ impl Family {
         Family::Announce,
         Family::Outcome,
         Family::Payout,
+        Family::Flat,
         Family::Outbox,
     ];
 
@@ -60,6 +63,7 @@ impl Family {
             Family::Announce => "record/announce",
             Family::Outcome => "record/outcome",
             Family::Payout => "record/payout",
+            Family::Flat => "record/flat",
             Family::Outbox => "record/outbox",
         }
     }

@@ -32,6 +32,7 @@ fn events(contracts: &Contracts) -> [(Account, Vec<B256>); 3] {
                 TaskEscrow::Funded::SIGNATURE_HASH,
                 TaskEscrow::ToppedUp::SIGNATURE_HASH,
                 TaskEscrow::Released::SIGNATURE_HASH,
+                TaskEscrow::FallbackOpened::SIGNATURE_HASH,
             ],
         ),
         (
@@ -147,6 +148,13 @@ fn escrow(topic: B256, log: &LogData) -> Result<Option<ChainFact>, String> {
                 client: e.client.into(),
                 // An escrow holds at most two amounts of 112 bits.
                 amount: Amount(e.amount.saturating_to()),
+            }
+        }
+        TaskEscrow::FallbackOpened::SIGNATURE_HASH => {
+            let e: TaskEscrow::FallbackOpened = decode(log)?;
+            ChainFact::FallbackOpened {
+                task: TaskId(e.taskId.0),
+                client: e.client.into(),
             }
         }
         _ => return Ok(None),

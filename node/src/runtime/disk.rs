@@ -36,6 +36,7 @@ const fn family(family: CoreFamily) -> Family {
         CoreFamily::Announce => Family::Announce,
         CoreFamily::Outcome => Family::Outcome,
         CoreFamily::Payout => Family::Payout,
+        CoreFamily::Flat => Family::Flat,
     }
 }
 

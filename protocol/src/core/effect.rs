@@ -29,6 +29,8 @@ pub enum Family {
     Outcome,
     /// Latest payout file: key = lane (4).
     Payout,
+    /// Latest flat payouts: key = lane (4).
+    Flat,
 }
 
 /// One change of the durable records.

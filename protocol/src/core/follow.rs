@@ -316,6 +316,11 @@ impl Core {
                 key: lane.to_be_bytes().to_vec(),
                 value: codec::encode(&applied.state.payout_file()),
             },
+            Op::Put {
+                family: Family::Flat,
+                key: lane.to_be_bytes().to_vec(),
+                value: codec::encode(&applied.state.flat_file()),
+            },
         ];
         for id in &body.records {
             if let Some(record) = f.record(id) {

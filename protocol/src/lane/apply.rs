@@ -557,7 +557,7 @@ impl Step<'_> {
         state.epoch = body.epoch;
         state.head = Hash::ZERO;
         state.head_posted = false;
-        let payout = state.payout_file();
+        let (payout, flat) = (state.payout_file(), state.flat_file());
         let header = EpochHeader {
             lane: state.lane,
             epoch: state.epoch,
@@ -567,7 +567,7 @@ impl Step<'_> {
             chain_block: body.block.number,
             chain_block_hash: body.block.hash,
             records_root: records_root(&body.records),
-            state_root: state.root(),
+            state_root: flat.state_root(),
             payout_root: payout.root(),
             audit_root: payout.audit_root(),
             payout_count: payout.count(),
@@ -577,7 +577,7 @@ impl Step<'_> {
             total_owed: state.total_owed,
             settled_hash: EpochHeader::hash_settled(&settled),
         };
-        for (task, proof) in state.score_proofs(&header) {
+        for (task, proof) in state.score_proofs(&header, flat.flat_root()) {
             let mut own = outcomes.iter_mut().filter(|outcome| outcome.task == task);
             if let Some(score) = own.next().and_then(|outcome| outcome.score.as_mut()) {
                 score.proof = Some(Box::new(proof));

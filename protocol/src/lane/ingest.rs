@@ -136,6 +136,16 @@ impl LaneState {
                 client,
                 amount,
             } => self.note_released(*task, *client, *amount),
+            ChainFact::FallbackOpened { task, client } => {
+                self.escrows.remove(&(*task, *client));
+                if self
+                    .tasks
+                    .get(task)
+                    .is_some_and(|t| t.manifest.client == *client)
+                {
+                    self.tasks.remove(task);
+                }
+            }
             ChainFact::EpochsRevoked { lane, .. } if *lane == self.lane => self.committee = None,
             ChainFact::Funded { .. }
             | ChainFact::CommitteeDrawn { .. }

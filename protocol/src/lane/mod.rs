@@ -5,12 +5,14 @@
 //! Nothing here knows how records travelled.
 
 mod apply;
+mod fallback;
 mod ingest;
 mod payout;
 mod state;
 mod trees;
 
 pub use apply::{Applied, ApplyError, Ready};
+pub use fallback::{FlatClaim, FlatFile, FlatPay};
 pub use payout::{Claim, PayoutFile, PayoutProofs, SubtreeClaim};
 pub use state::{AccountState, Committee, EscrowState, Evidence, LaneState, role};
 pub use trees::ScoreProof;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
+    fallback::state_root,
     payout::PayoutFile,
     state::{LaneState, join_root},
 };
@@ -24,6 +25,8 @@ pub struct ScoreProof {
     pub rest: Hash,
     /// Root over (task, score root) of all tasks that the epoch settled.
     pub scores_root: Hash,
+    /// Root over the flat payouts of the tasks that stayed open.
+    pub flat_root: Hash,
     /// Place of the leaf.
     pub index: u64,
     /// Siblings from the bottom.
@@ -34,7 +37,8 @@ impl ScoreProof {
     /// Whether the header's epoch settled `task` by the score with this root.
     #[must_use]
     pub fn shows(&self, task: &TaskId, score_root: &Hash) -> bool {
-        join_root(&self.rest, &self.scores_root) == self.header.state_root
+        let state = join_root(&self.rest, &self.scores_root);
+        state_root(&state, &self.flat_root) == self.header.state_root
             && merkle::verify(
                 &self.scores_root,
                 &score_leaf(task, score_root),
@@ -56,7 +60,11 @@ impl LaneState {
     }
 
     /// The proofs of the scores of all tasks that the last epoch settled, in the order of [`LaneState::scores`]; `header` is that epoch's.
-    pub(super) fn score_proofs(&self, header: &EpochHeader) -> Vec<(TaskId, ScoreProof)> {
+    pub(super) fn score_proofs(
+        &self,
+        header: &EpochHeader,
+        flat_root: Hash,
+    ) -> Vec<(TaskId, ScoreProof)> {
         if self.scores.is_empty() {
             return Vec::new();
         }
@@ -66,6 +74,7 @@ impl LaneState {
                 header: header.clone(),
                 rest,
                 scores_root: tree.root(),
+                flat_root,
                 index: index as u64,
                 proof: tree.proof(index)?,
             };

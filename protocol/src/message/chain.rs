@@ -123,6 +123,13 @@ pub enum ChainFact {
         /// What moved; later top-ups are the client's again.
         amount: Amount,
     },
+    /// `TaskEscrow.FallbackOpened`: the task is paid without a committee, and no epoch settles it any more.
+    FallbackOpened {
+        /// Task.
+        task: TaskId,
+        /// Client of the escrow.
+        client: Account,
+    },
     /// `EpochAnchor.EpochsRevoked`: a proven fault took back this epoch and all after it, and dismissed the committee.
     EpochsRevoked {
         /// Lane.

@@ -1,0 +1,159 @@
+//! Pay without a committee: what the accepted labels of every open task are worth at a flat rate. Each header names it, so that a task whose
+//! committees are all gone can be paid by its escrow from the lane's last header (`TaskEscrow.claimFallback`).
+//!
+//! Flat: no skill and no ring counts, because judging takes a committee. Accepted: revealed in time against a commit, and counted.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::state::LaneState;
+use crate::{
+    amount::Amount,
+    id::{Account, Hash, TaskId},
+    merkle::{self, FLAT_LEAF, STATE_ROOT, Tree},
+    task::TaskState,
+};
+
+/// Part of the price that an accepted label is worth without a committee, in tenths.
+const FLAT_TENTHS: u128 = 7;
+
+/// What one payee's accepted labels of one task are worth without a committee.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FlatPay {
+    /// Task.
+    pub task: TaskId,
+    /// Its client.
+    pub client: Account,
+    /// Who is paid.
+    pub payee: Account,
+    /// How much, in base units.
+    pub amount: Amount,
+}
+
+impl FlatPay {
+    /// Its leaf.
+    pub fn leaf(&self) -> Hash {
+        let fields: [&[u8]; 4] = [
+            &self.task.0,
+            &self.client.0,
+            &self.payee.0,
+            &self.amount.0.to_be_bytes(),
+        ];
+        merkle::leaf(FLAT_LEAF, &fields)
+    }
+}
+
+/// The flat payouts after an epoch, with the hash of the state beside them: what anyone needs to have them paid.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FlatFile {
+    /// Lane.
+    pub lane: u32,
+    /// Epoch.
+    pub epoch: u64,
+    /// [`LaneState::root`].
+    pub state: Hash,
+    /// Ascending by task, client and payee.
+    pub pays: Vec<FlatPay>,
+}
+
+/// One flat payout with its proof: what `TaskEscrow.claimFallback` takes beside the header.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FlatClaim {
+    /// What is paid to whom.
+    pub pay: FlatPay,
+    /// Hash of the lane's state.
+    pub state: Hash,
+    /// Place of the leaf.
+    pub index: u64,
+    /// Siblings from the bottom.
+    pub proof: Vec<Hash>,
+}
+
+/// The state root of a header: keccak over [`STATE_ROOT`], the hash of the state and the root of the flat payouts.
+pub fn state_root(state: &Hash, flat_root: &Hash) -> Hash {
+    merkle::leaf(STATE_ROOT, &[&state.0, &flat_root.0])
+}
+
+impl FlatFile {
+    fn tree(&self) -> Tree {
+        Tree::new(self.pays.iter().map(FlatPay::leaf).collect())
+    }
+
+    /// Root of the flat payouts.
+    pub fn flat_root(&self) -> Hash {
+        self.tree().root()
+    }
+
+    /// The header's state root.
+    pub fn state_root(&self) -> Hash {
+        state_root(&self.state, &self.flat_root())
+    }
+
+    /// The claims of one task, by payee.
+    pub fn claims(&self, task: &TaskId) -> Vec<FlatClaim> {
+        let tree = self.tree();
+        let own = (0..).zip(&self.pays).filter(|(_, pay)| pay.task == *task);
+        own.filter_map(|(index, pay)| {
+            Some(FlatClaim {
+                pay: *pay,
+                state: self.state,
+                index: index as u64,
+                proof: tree.proof(index)?,
+            })
+        })
+        .collect()
+    }
+}
+
+impl FlatClaim {
+    /// Whether the proof leads to a header's state root.
+    pub fn is_valid(&self, root: &Hash) -> bool {
+        let flat = merkle::climb(&self.pay.leaf(), self.index, &self.proof);
+        flat.is_some_and(|flat| state_root(&self.state, &flat) == *root)
+    }
+}
+
+impl LaneState {
+    /// The flat payouts after this epoch.
+    pub fn flat_file(&self) -> FlatFile {
+        FlatFile {
+            lane: self.lane,
+            epoch: self.epoch,
+            state: self.root(),
+            pays: self
+                .tasks
+                .values()
+                .flat_map(|t| self.flat_pays(t))
+                .collect(),
+        }
+    }
+
+    /// By payee; labelers who are paid at one address are added up.
+    fn flat_pays(&self, task: &TaskState) -> Vec<FlatPay> {
+        let mut labels: BTreeMap<u32, u128> = BTreeMap::new();
+        for (_, labeler, _) in &task.votes {
+            *labels.entry(*labeler).or_default() += 1;
+        }
+        let mut pays: BTreeMap<Account, u128> = BTreeMap::new();
+        for (index, count) in labels {
+            let Some(labeler) = task.labelers.get(index as usize) else {
+                continue;
+            };
+            // No overflow: a task opens only when its deposit of 112 bits covers all labels it may ask for.
+            let worth = task.manifest.price.0 * count * FLAT_TENTHS / 10;
+            *pays.entry(self.payee_of(&labeler.account)).or_default() += worth;
+        }
+        let pays = pays.into_iter().filter(|(_, amount)| *amount > 0);
+        pays.map(|(payee, amount)| FlatPay {
+            task: task.id,
+            client: task.manifest.client,
+            payee,
+            amount: Amount(amount),
+        })
+        .collect()
+    }
+}
