@@ -32,6 +32,12 @@ contract EpochAnchor is EIP712, ReentrancyGuardTransient {
         uint64 termStart;
         /// Term of a dismissed committee, so that terms never repeat; meaningless while a committee is in office.
         uint64 dismissedTerm;
+        /// Unix time in seconds of the last draw or rewind that still counts as a sign of life; see `lastActivity`.
+        uint48 silentSince;
+        /// Epoch count at the last draw or rewind.
+        uint48 drawEpoch;
+        /// Draws and rewinds since the last post, at most 255.
+        uint8 draws;
     }
 
     /// @dev Why an account may not withdraw its stake yet.
@@ -57,6 +63,8 @@ contract EpochAnchor is EIP712, ReentrancyGuardTransient {
     uint256 public constant BLOCK_WINDOW = 256;
     /// @notice A committee that posts nothing for this long can be replaced before its term is over, in seconds.
     uint256 public constant STALL_SECONDS = 2 days;
+    /// @notice Committees that are drawn after one another without a post before draws stop counting as a sign of life.
+    uint8 public constant IDLE_DRAWS = 3;
     /// @notice A draw whose beacon value is still missing after this many blocks can be requested again.
     uint256 public constant DRAW_RETRY_BLOCKS = 1024;
 
@@ -227,6 +235,7 @@ contract EpochAnchor is EIP712, ReentrancyGuardTransient {
         _discharge(l);
         l.termStart = l.epoch;
         l.lastActivity = uint48(block.timestamp);
+        _noteDraw(l);
         l.committee = CodeBlob.write(Committee.pack(term, threshold, address(distributors[lane]), members));
         emit CommitteeDrawn(lane, term, members, threshold);
     }
@@ -271,6 +280,8 @@ contract EpochAnchor is EIP712, ReentrancyGuardTransient {
         l.committee = address(0);
         l.epoch = uint48(epoch - 1);
         l.lastActivity = uint48(block.timestamp);
+        l.draws = 0;
+        _noteDraw(l);
         l.head = parent;
         // Its candidates may include those who are banned by now.
         delete _draws[lane];
@@ -292,10 +303,13 @@ contract EpochAnchor is EIP712, ReentrancyGuardTransient {
         return header.epoch != 0 && EpochHeaders.hash(header) == _lanes[header.lane].head;
     }
 
-    /// @notice Unix time in seconds of the lane's last post, draw or rewind; this contract's own deployment when there was none.
+    /// @notice Unix time in seconds of the lane's last sign of life: a post, a rewind, or one of the first IDLE_DRAWS draws after
+    ///         them; this contract's own deployment when there was none. Further draws do not count, or whoever repeats
+    ///         them could keep a lane without a working committee from ever being called silent.
     function lastActivity(uint32 lane) external view returns (uint48) {
-        uint48 last = _lanes[lane].lastActivity;
-        return last == 0 ? _deployedAt : last;
+        Lane storage l = _lanes[lane];
+        if (l.lastActivity == 0) return _deployedAt;
+        return l.draws != 0 && l.drawEpoch == l.epoch ? l.silentSince : l.lastActivity;
     }
 
     /// @notice Whether `account` sits in a committee, and when (Unix seconds) it last left one; zero when it never did.
@@ -345,6 +359,14 @@ contract EpochAnchor is EIP712, ReentrancyGuardTransient {
         uint64 served = l.epoch - l.termStart;
         uint256 stalledAt = l.lastActivity + STALL_SECONDS;
         if (served < termEpochs && block.timestamp < stalledAt) revert TermRunning(termEpochs - served, stalledAt);
+    }
+
+    /// @dev Counts a draw or rewind since the last post; the first IDLE_DRAWS are signs of life.
+    function _noteDraw(Lane storage l) private {
+        uint8 draws = l.drawEpoch == l.epoch ? l.draws : 0;
+        if (draws != type(uint8).max) ++draws;
+        if (draws <= IDLE_DRAWS) l.silentSince = uint48(block.timestamp);
+        (l.draws, l.drawEpoch) = (draws, l.epoch);
     }
 
     /// @dev The committee in office, if any, serves no longer.

@@ -43,14 +43,18 @@ contract TaskEscrow is ReentrancyGuardTransient {
         uint48 lastTopUpBlock;
         /// Top-ups that came too late for the settling epoch and that the client can still take.
         uint128 late;
+        /// Unix time in seconds of the funding.
+        uint48 fundedAt;
     }
 
     /// @dev What is stored per escrow: one word, so that settling a task rewrites a slot instead of filling a new one.
     struct Packed {
-        uint112 deposit;
-        uint112 goldBond;
+        uint96 deposit;
+        uint96 goldBond;
         uint24 lane;
         State state;
+        /// Unix time in seconds, good until 2106.
+        uint32 fundedAt;
     }
 
     /// @dev Where a task's money is.
@@ -166,15 +170,17 @@ contract TaskEscrow is ReentrancyGuardTransient {
     /// @notice Locks the caller's money for a task, once; needs an allowance of `deposit + goldBond`.
     /// @param taskId hash of the manifest
     /// @param lane lane that settles the task
-    /// @param deposit base units for labels and fees, not zero, below 2^112 together with later top-ups
-    /// @param goldBond base units behind the gold items, may be zero, below 2^112
+    /// @param deposit base units for labels and fees, not zero, below 2^96 together with later top-ups
+    /// @param goldBond base units behind the gold items, may be zero, below 2^96
     function fund(bytes32 taskId, uint32 lane, uint128 deposit, uint128 goldBond) external nonReentrant {
         if (deposit == 0) revert ZeroAmount();
         if (lane >= IAnchorView(anchor).lanes()) revert UnknownLane(lane);
         bytes32 id = escrowId(taskId, msg.sender);
         if (_escrows[id].deposit != 0) revert AlreadyFunded(taskId, msg.sender);
         // Lanes fit: the anchor allows far fewer than 2^24.
-        _escrows[id] = Packed(uint256(deposit).toUint112(), uint256(goldBond).toUint112(), uint24(lane), State.Open);
+        _escrows[id] = Packed(
+            uint256(deposit).toUint96(), uint256(goldBond).toUint96(), uint24(lane), State.Open, uint32(block.timestamp)
+        );
         token.pullExact(msg.sender, uint256(deposit) + goldBond);
         emit Funded(taskId, msg.sender, lane, deposit, goldBond);
     }
@@ -184,7 +190,7 @@ contract TaskEscrow is ReentrancyGuardTransient {
         if (amount == 0) revert ZeroAmount();
         bytes32 id = escrowId(taskId, client);
         Packed memory e = _open(id, taskId, client);
-        uint112 deposit = (uint256(e.deposit) + amount).toUint112();
+        uint96 deposit = (uint256(e.deposit) + amount).toUint96();
         _escrows[id].deposit = deposit;
         Checkpoints.Trace208 storage trace = _topUps[id];
         trace.push(block.number.toUint48(), trace.latest() + amount);
@@ -221,13 +227,16 @@ contract TaskEscrow is ReentrancyGuardTransient {
         emit LateTopUpReturned(taskId, client, amount);
     }
 
-    /// @notice Opens a task for fallback when its lane has been silent for FALLBACK_SECONDS; anyone may call.
+    /// @notice Opens a task for fallback when its lane has been silent for FALLBACK_SECONDS since the task was funded; anyone may
+    ///         call.
     /// @dev The lane's last header is fixed now. It is older than any dispute window, so it cannot be taken back, and a
     ///      committee that wakes up cannot exchange it.
     function openFallback(bytes32 taskId, address client) external {
         bytes32 id = escrowId(taskId, client);
         Packed memory e = _open(id, taskId, client);
-        uint256 possibleAt = IAnchorView(anchor).lastActivity(e.lane) + FALLBACK_SECONDS;
+        uint256 since = IAnchorView(anchor).lastActivity(e.lane);
+        // A lane without tasks has nothing to post: its silence counts from the funding.
+        uint256 possibleAt = (since > e.fundedAt ? since : e.fundedAt) + FALLBACK_SECONDS;
         if (block.timestamp < possibleAt) revert LaneActive(e.lane, possibleAt);
         (, bytes32 headerHash,) = IAnchorView(anchor).head(e.lane);
         uint64 closesAt = uint64(block.timestamp) + FALLBACK_SECONDS;
@@ -282,7 +291,7 @@ contract TaskEscrow is ReentrancyGuardTransient {
         bytes32 id = escrowId(taskId, client);
         Packed memory e = _escrows[id];
         (, uint48 lastTopUpBlock,) = _topUps[id].latestCheckpoint();
-        return Escrow(e.deposit, e.goldBond, e.lane, e.state == State.Settled, lastTopUpBlock, _late[id]);
+        return Escrow(e.deposit, e.goldBond, e.lane, e.state == State.Settled, lastTopUpBlock, _late[id], e.fundedAt);
     }
 
     /// @notice Deposit and gold bond together as they stood at the end of block `blockNumber`, for an open task.
@@ -299,7 +308,7 @@ contract TaskEscrow is ReentrancyGuardTransient {
         return keccak256(abi.encode(taskId, client));
     }
 
-    /// @dev Sum of the top-ups in blocks after `blockNumber`; never more than the deposit, so it fits 112 bits.
+    /// @dev Sum of the top-ups in blocks after `blockNumber`; never more than the deposit, so it fits 96 bits.
     function _toppedUpAfter(bytes32 id, uint64 blockNumber) private view returns (uint256) {
         Checkpoints.Trace208 storage trace = _topUps[id];
         (bool any, uint48 last, uint208 sum) = trace.latestCheckpoint();

@@ -743,4 +743,21 @@ contract EpochAnchorTest is World {
         _post(_next(0, _none()), _none());
         eq(anchor.lastActivity(0), start + 1 days, "a post");
     }
+
+    function test_committees_that_never_post_cannot_keep_a_lane_from_being_silent() public {
+        _post(_next(0, _none()), _none());
+        uint256 last;
+        for (uint256 i; i < 6; ++i) {
+            vm.warp(vm.getBlockTimestamp() + 2 days);
+            anchor.drawCommittee(0);
+            if (i < anchor.IDLE_DRAWS()) last = vm.getBlockTimestamp();
+            eq(anchor.lastActivity(0), last, "only the first draws count");
+        }
+        vm.roll(vm.getBlockNumber() + 1);
+        _post(_next(0, _none()), _none());
+        eq(anchor.lastActivity(0), vm.getBlockTimestamp(), "a post counts again");
+        vm.warp(vm.getBlockTimestamp() + 2 days);
+        anchor.drawCommittee(0);
+        eq(anchor.lastActivity(0), vm.getBlockTimestamp(), "and so do the draws after it");
+    }
 }

@@ -369,13 +369,15 @@ contract Network is World {
     function openFallback(uint32 lane, uint256 which, uint8 patience) public {
         lane %= LANES;
         if (_open[lane].length == 0) return;
-        uint256 possibleAt = anchor.lastActivity(lane) + FALLBACK;
+        which %= _open[lane].length;
+        Open memory o = _open[lane][which];
+        uint256 since = anchor.lastActivity(lane);
+        uint256 funded = escrow.escrows(o.taskId, o.client).fundedAt;
+        uint256 possibleAt = (since > funded ? since : funded) + FALLBACK;
         if (vm.getBlockTimestamp() < possibleAt) {
             if (patience % 8 != 0) return;
             vm.warp(possibleAt);
         }
-        which %= _open[lane].length;
-        Open memory o = _open[lane][which];
         _open[lane][which] = _open[lane][_open[lane].length - 1];
         _open[lane].pop();
         escrow.openFallback(o.taskId, o.client);

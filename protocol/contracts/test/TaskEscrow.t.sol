@@ -182,13 +182,13 @@ contract TaskEscrowTest is Checks {
     }
 
     function test_amounts_beyond_the_stored_range_are_refused() public {
-        uint128 big = 1 << 112;
-        vm.expectRevert(abi.encodeWithSelector(SafeCast.SafeCastOverflowedUintDowncast.selector, 112, big));
+        uint128 big = 1 << 96;
+        vm.expectRevert(abi.encodeWithSelector(SafeCast.SafeCastOverflowedUintDowncast.selector, 96, big));
         _fund(big, 0);
-        vm.expectRevert(abi.encodeWithSelector(SafeCast.SafeCastOverflowedUintDowncast.selector, 112, big));
+        vm.expectRevert(abi.encodeWithSelector(SafeCast.SafeCastOverflowedUintDowncast.selector, 96, big));
         _fund(1, big);
         _fund(1, 0);
-        vm.expectRevert(abi.encodeWithSelector(SafeCast.SafeCastOverflowedUintDowncast.selector, 112, big));
+        vm.expectRevert(abi.encodeWithSelector(SafeCast.SafeCastOverflowedUintDowncast.selector, 96, big));
         escrow.topUp(TASK, CLIENT, big - 1);
     }
 
@@ -364,6 +364,18 @@ contract TaskEscrowTest is Checks {
         bytes32[] memory proof = Trees.proof(leaves, 2);
         vm.expectRevert(TaskEscrow.ZeroAmount.selector);
         escrow.claimFallback(TASK, CLIENT, h, _flat(list[2].payee, 50, STATE, 2, proof));
+    }
+
+    function test_the_silence_of_a_lane_without_tasks_counts_from_the_funding() public {
+        vm.warp(anchor.activity() + 10 * FALLBACK);
+        _fund(100, 10);
+        uint256 fundedAt = vm.getBlockTimestamp();
+        eq(escrow.escrows(TASK, CLIENT).fundedAt, fundedAt, "view");
+        vm.warp(fundedAt + FALLBACK - 1);
+        vm.expectRevert(abi.encodeWithSelector(TaskEscrow.LaneActive.selector, 0, fundedAt + FALLBACK));
+        escrow.openFallback(TASK, CLIENT);
+        vm.warp(fundedAt + FALLBACK);
+        escrow.openFallback(TASK, CLIENT);
     }
 
     function testFuzz_a_fallback_opens_after_the_silence_only(uint64 wait) public {

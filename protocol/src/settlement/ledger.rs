@@ -1,12 +1,12 @@
 //! Registry, escrow, anchor and distributor as one pure state machine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     amount::Amount,
     crypto::{hash, recover},
     id::{Account, EvmSignature, Hash, NodeKey, Signature, TaskId},
-    lane::{Claim, SubtreeClaim, role},
+    lane::{Claim, FlatClaim, SubtreeClaim, role},
     merkle,
     message::{BlockNews, BlockRef, ChainFact, EpochHeader, SettledTask},
     network::NetworkProfile,
@@ -48,6 +48,17 @@ pub enum LedgerError {
         /// Threshold.
         needed: usize,
     },
+    /// The lane is not silent for long enough.
+    #[error("lane {lane} is silent for long enough at {at} (Unix seconds)")]
+    LaneActive {
+        /// Lane.
+        lane: u32,
+        /// When the fallback can be opened if nothing happens.
+        at: u64,
+    },
+    /// The task is not in fallback, the window still runs, or the proof does not fit.
+    #[error("fallback of task {0}: {1}")]
+    Fallback(TaskId, &'static str),
     /// What is owed is not what was released.
     #[error("owed {owed} but released {released}")]
     NotConserved {
@@ -76,11 +87,42 @@ struct Escrow {
     deposit: Amount,
     gold_bond: Amount,
     released: bool,
+    lane: u32,
+    funded_at: u64,
+    fallback: Option<Fallback>,
     /// Top-ups by the block that will hold them; a header counts those up to its own block.
     late: BTreeMap<u64, Amount>,
 }
 
+/// A task that is paid without a committee.
+#[derive(Clone, Debug)]
+struct Fallback {
+    /// The lane's head when it was opened.
+    header: Hash,
+    /// Deposit that is not paid yet.
+    left: Amount,
+    closes_at: u64,
+    closed: bool,
+    /// Leaves that were paid.
+    paid: BTreeSet<Hash>,
+}
+
 impl Escrow {
+    /// Whether an epoch can take the money.
+    fn is_open(&self) -> bool {
+        !self.released && self.fallback.is_none()
+    }
+
+    /// Tokens that the escrow still holds.
+    fn held(&self) -> Amount {
+        match &self.fallback {
+            Some(f) if f.closed => Amount::ZERO,
+            Some(f) => Amount(f.left.0 + self.gold_bond.0),
+            None if self.released => Amount::ZERO,
+            None => Amount(self.deposit.0 + self.gold_bond.0),
+        }
+    }
+
     /// Deposit and bond at the end of `block`.
     fn at(&self, block: u64) -> Amount {
         let late: Amount = self.late.range(block + 1..).map(|l| *l.1).sum();
@@ -100,6 +142,36 @@ struct Lane {
     owed: Amount,
     released: Amount,
     drawn_at: u64,
+    /// Time of the last post, draw or revocation; 0 for none.
+    active_at: u64,
+    /// Time of the last draw or revocation that counts as a sign of life.
+    silent_since: u64,
+    /// Epoch at the last draw or revocation, and how many of them there were since the last post.
+    draws: (u64, u32),
+}
+
+impl Lane {
+    fn note_draw(&mut self, now: u64) {
+        let before = if self.draws.0 == self.epoch {
+            self.draws.1
+        } else {
+            0
+        };
+        self.draws = (self.epoch, before + 1);
+        self.active_at = now;
+        if before < IDLE_DRAWS {
+            self.silent_since = now;
+        }
+    }
+
+    /// Last sign of life; 0 for none.
+    fn last_activity(&self) -> u64 {
+        if self.draws.1 > 0 && self.draws.0 == self.epoch {
+            self.silent_since
+        } else {
+            self.active_at
+        }
+    }
 }
 
 /// Totals of a lane, for conservation checks.
@@ -113,6 +185,8 @@ pub struct Released {
 
 /// Roots that stay claimable.
 const ROOTS_KEPT: usize = 16;
+/// Draws without a post between them that count as signs of life (`EpochAnchor.IDLE_DRAWS`).
+const IDLE_DRAWS: u32 = 3;
 /// Largest committee of the twin: everybody, up to this.
 const COMMITTEE_MAX: usize = 21;
 
@@ -122,6 +196,9 @@ pub struct Ledger {
     profile: NetworkProfile,
     seed: Hash,
     block: BlockRef,
+    /// Time of the block that is being filled.
+    now: u64,
+    fallback_secs: u64,
     recent: BTreeMap<u64, Hash>,
     pending: Vec<ChainFact>,
     members: BTreeMap<Account, Member>,
@@ -144,6 +221,8 @@ impl Ledger {
                 hash: Hash::ZERO,
                 time: 0,
             },
+            now: 0,
+            fallback_secs: u64::MAX,
             recent: BTreeMap::new(),
             pending: Vec::new(),
             members: BTreeMap::new(),
@@ -154,6 +233,18 @@ impl Ledger {
             claimed: Amount::ZERO,
             staked: Amount::ZERO,
         }
+    }
+
+    /// The same, with a fallback after `seconds` of silence (`TaskEscrow.FALLBACK_SECONDS`); without it there is none.
+    #[must_use]
+    pub fn with_fallback(mut self, seconds: u64) -> Self {
+        self.fallback_secs = seconds;
+        self
+    }
+
+    /// Calls from now on are in a block of this time, in seconds.
+    pub fn begin(&mut self, time: u64) {
+        self.now = time;
     }
 
     /// Closes a block at `time` (seconds, never before the last one's).
@@ -182,6 +273,7 @@ impl Ledger {
     /// Closes a block that a real chain made; gives the facts of the block. With it the twin follows a chain instead of being one.
     pub fn close(&mut self, block: BlockRef) -> Vec<ChainFact> {
         self.block = block;
+        self.now = self.now.max(block.time);
         self.recent.insert(block.number, block.hash);
         if self.recent.len() > 256 {
             self.recent.pop_first();
@@ -313,6 +405,9 @@ impl Ledger {
                 deposit,
                 gold_bond,
                 released: false,
+                lane,
+                funded_at: self.now,
+                fallback: None,
                 late: BTreeMap::new(),
             },
         );
@@ -337,7 +432,11 @@ impl Ledger {
         client: Account,
         amount: Amount,
     ) -> Result<(), LedgerError> {
-        if self.escrows.get(&(task, client)).is_none_or(|e| e.released) {
+        if self
+            .escrows
+            .get(&(task, client))
+            .is_none_or(|e| !e.is_open())
+        {
             return Err(LedgerError::Escrow(task, "not open"));
         }
         self.take(from, amount)?;
@@ -381,6 +480,7 @@ impl Ledger {
         state.term = term;
         state.committee = Some((term, members.clone(), threshold));
         state.drawn_at = state.epoch;
+        state.note_draw(self.now);
         self.pending.push(ChainFact::CommitteeDrawn {
             lane,
             term,
@@ -446,7 +546,7 @@ impl Ledger {
             let escrow = self
                 .escrows
                 .get(&(s.task, s.client))
-                .filter(|e| !e.released)
+                .filter(|e| e.is_open())
                 .ok_or(LedgerError::Escrow(s.task, "not open"))?;
             released = Amount(released.0 + escrow.at(header.chain_block).0);
         }
@@ -481,6 +581,7 @@ impl Ledger {
             lane.owed = header.total_owed;
             lane.epoch = header.epoch;
             lane.head = hash;
+            lane.active_at = self.now;
             lane.roots
                 .insert(header.epoch, (header.payout_root, header.payout_count));
             while lane.roots.len() > ROOTS_KEPT {
@@ -510,10 +611,104 @@ impl Ledger {
             .ok_or(LedgerError::Header("no such epoch"))?;
         state.epoch = from - 1;
         state.head = parent;
+        state.draws.1 = 0;
+        state.note_draw(self.now);
         state.roots.retain(|epoch, _| *epoch < from);
         state.committee = None;
         self.pending.push(ChainFact::EpochsRevoked { lane, from });
         Ok(())
+    }
+
+    /// `TaskEscrow.openFallback`: anyone, when the lane has been silent for long enough.
+    ///
+    /// # Errors
+    /// [`LedgerError::Escrow`], [`LedgerError::LaneActive`].
+    pub fn open_fallback(&mut self, task: TaskId, client: Account) -> Result<(), LedgerError> {
+        let escrow = self
+            .escrows
+            .get_mut(&(task, client))
+            .filter(|e| e.is_open())
+            .ok_or(LedgerError::Escrow(task, "not open"))?;
+        let lane = self.lanes.get(&escrow.lane);
+        let since = lane.map_or(0, Lane::last_activity).max(escrow.funded_at);
+        let at = since.saturating_add(self.fallback_secs);
+        if self.now < at {
+            return Err(LedgerError::LaneActive {
+                lane: escrow.lane,
+                at,
+            });
+        }
+        escrow.fallback = Some(Fallback {
+            header: lane.map_or(Hash::ZERO, |l| l.head),
+            left: escrow.deposit,
+            closes_at: self.now.saturating_add(self.fallback_secs),
+            closed: false,
+            paid: BTreeSet::new(),
+        });
+        self.pending
+            .push(ChainFact::FallbackOpened { task, client });
+        Ok(())
+    }
+
+    /// The running fallback of a task.
+    fn running(&mut self, task: TaskId, client: Account) -> Result<&mut Fallback, LedgerError> {
+        self.escrows
+            .get_mut(&(task, client))
+            .and_then(|e| e.fallback.as_mut())
+            .filter(|f| !f.closed)
+            .ok_or(LedgerError::Fallback(task, "is not open"))
+    }
+
+    /// `TaskEscrow.claimFallback`: anyone, for anyone. Gives what was paid.
+    ///
+    /// # Errors
+    /// [`LedgerError::Fallback`].
+    pub fn claim_fallback(
+        &mut self,
+        header: &EpochHeader,
+        claim: &FlatClaim,
+    ) -> Result<Amount, LedgerError> {
+        let pay = claim.pay;
+        let fallback = self.running(pay.task, pay.client)?;
+        let refused = |why| Err(LedgerError::Fallback(pay.task, why));
+        if fallback.header != header.hash() {
+            return refused("was opened at another header");
+        }
+        if !claim.is_valid(&header.state_root) {
+            return refused("the proof does not lead to the header");
+        }
+        if fallback.paid.contains(&pay.leaf()) {
+            return refused("the payee has been paid");
+        }
+        let due = pay.amount.min(fallback.left);
+        if due == Amount::ZERO {
+            return refused("the deposit is spent");
+        }
+        fallback.paid.insert(pay.leaf());
+        fallback.left = Amount(fallback.left.0 - due.0);
+        self.mint(pay.payee, due);
+        Ok(due)
+    }
+
+    /// `TaskEscrow.closeFallback`: after the window, the rest is the client's. Gives it.
+    ///
+    /// # Errors
+    /// [`LedgerError::Fallback`].
+    pub fn close_fallback(&mut self, task: TaskId, client: Account) -> Result<Amount, LedgerError> {
+        let now = self.now;
+        let fallback = self.running(task, client)?;
+        if now < fallback.closes_at {
+            return Err(LedgerError::Fallback(task, "its window still runs"));
+        }
+        fallback.closed = true;
+        let left = fallback.left;
+        let bond = self
+            .escrows
+            .get(&(task, client))
+            .map_or(Amount::ZERO, |e| e.gold_bond);
+        let rest = Amount(left.0 + bond.0);
+        self.mint(client, rest);
+        Ok(rest)
     }
 
     /// `RewardDistributor.claim`: anyone, for anyone. Returns what was paid now.
@@ -602,12 +797,7 @@ impl Ledger {
     /// Every token that exists: balances, stakes, open escrows, and what the distributor still holds. Constant but for [`Self::mint`].
     pub fn supply(&self) -> Amount {
         let balances: Amount = self.balances.values().copied().sum();
-        let open: Amount = self
-            .escrows
-            .values()
-            .filter(|e| !e.released)
-            .map(|e| Amount(e.deposit.0 + e.gold_bond.0))
-            .sum();
+        let open: Amount = self.escrows.values().map(Escrow::held).sum();
         let released: Amount = self.lanes.values().map(|l| l.released).sum();
         Amount(balances.0 + self.staked.0 + open.0 + released.0 - self.claimed.0)
     }
