@@ -287,6 +287,16 @@ pub struct Accuracy {
     pub network_right: u64,
     /// Right by a plain majority of the same votes.
     pub majority_right: u64,
+    /// Items that only one of the two has right.
+    pub discordant: u64,
+}
+
+impl Accuracy {
+    /// Items by which one of two equally good methods may be behind: `times` the spread of the difference, which is the square root of the
+    /// number of discordant items (McNemar 1947).
+    fn luck(&self, times: u64) -> u64 {
+        (times * times * self.discordant).isqrt()
+    }
 }
 
 /// Over all finished tasks.
@@ -303,8 +313,10 @@ pub fn measure_accuracy(e: &Evidence) -> Accuracy {
             .filter(|(item, _)| !item.gold)
         {
             sum.items += 1;
-            sum.network_right += u64::from(item.label == Some(*truth));
-            sum.majority_right += u64::from(item.majority == Some(*truth));
+            let (network, majority) = (item.label == Some(*truth), item.majority == Some(*truth));
+            sum.network_right += u64::from(network);
+            sum.majority_right += u64::from(majority);
+            sum.discordant += u64::from(network != majority);
         }
     }
     sum
@@ -312,19 +324,19 @@ pub fn measure_accuracy(e: &Evidence) -> Accuracy {
 
 fn accuracy(e: &Evidence) -> Check {
     let a = measure_accuracy(e);
-    let tolerance = a.items * u64::from(e.accuracy_tolerance_ppm) / 1_000_000;
+    let luck = a.luck(e.accuracy_luck);
     let told = format!(
-        "network {} of {}, majority {}",
-        a.network_right, a.items, a.majority_right
+        "network {} of {}, majority {}, only one of them right {}",
+        a.network_right, a.items, a.majority_right, a.discordant
     );
-    let failures = if a.network_right + tolerance < a.majority_right {
-        vec![told.clone()]
+    let failures = if a.network_right + luck < a.majority_right {
+        vec![format!("{told}, luck explains {luck}")]
     } else {
         Vec::new()
     };
     check(
         "accuracy",
-        "the network's labels are at least as often right as a plain majority's",
+        "the network's labels are at least as often right as a plain majority's, but for luck",
         &failures,
         told,
     )
@@ -379,4 +391,24 @@ fn no_profit(e: &Evidence) -> Check {
         &failures,
         held,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_items_that_one_method_alone_has_right_leave_room_for_luck() {
+        let over = |discordant| Accuracy {
+            items: 1_000,
+            network_right: 900,
+            majority_right: 900 + discordant,
+            discordant,
+        };
+        assert_eq!(over(0).luck(2), 0);
+        assert_eq!(over(4).luck(2), 4);
+        // Nine wins of one side alone are beyond it.
+        assert_eq!(over(9).luck(2), 6);
+        assert_eq!(over(9).luck(0), 0);
+    }
 }

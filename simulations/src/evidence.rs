@@ -69,8 +69,8 @@ pub struct Evidence {
     pub must_not_profit: Vec<usize>,
     /// Luck allowed to them: this many times price x sqrt(votes).
     pub profit_luck: u32,
-    /// Tolerance of the accuracy check.
-    pub accuracy_tolerance_ppm: u32,
+    /// Luck allowed to the network's labels: this many times the square root of the items that only one method has right.
+    pub accuracy_luck: u64,
 }
 
 /// One task.
@@ -210,7 +210,7 @@ impl Evidence {
                 .map(|(i, _)| i)
                 .collect(),
             profit_luck: scenario.checks.profit_luck,
-            accuracy_tolerance_ppm: scenario.checks.accuracy_tolerance_ppm,
+            accuracy_luck: scenario.checks.accuracy_luck.into(),
             nodes: seen,
             trace_entries: trace.entries,
             digest: trace.finish()?,

@@ -52,10 +52,6 @@ impl Scenario {
             );
         }
         share("disk.lose_last_write_ppm", self.disk.lose_last_write_ppm)?;
-        share(
-            "checks.accuracy_tolerance_ppm",
-            self.checks.accuracy_tolerance_ppm,
-        )?;
         self.check_network()?;
         self.check_populations()?;
         if self.task.is_empty() {

@@ -171,8 +171,9 @@ impl Default for ProtocolModel {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CheckModel {
-    /// By how much the network's labels may be less accurate than a plain majority of the same votes.
-    pub accuracy_tolerance_ppm: u32,
+    /// Luck allowed to the network's labels against a plain majority of the same votes: they may be right less often by this many times the
+    /// square root of the number of items that only one of the two has right, which is the spread between equally good methods; 0: none.
+    pub accuracy_luck: u32,
     /// Luck allowed to a group marked `must_not_profit`: this many times `price x sqrt(votes)`, about the spread of what pure guessing
     /// is paid around its mean of zero; 0: none.
     pub profit_luck: u32,
@@ -181,7 +182,7 @@ pub struct CheckModel {
 impl Default for CheckModel {
     fn default() -> Self {
         Self {
-            accuracy_tolerance_ppm: 0,
+            accuracy_luck: 2,
             profit_luck: 2,
         }
     }
