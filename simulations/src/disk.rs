@@ -57,6 +57,7 @@ impl Disk {
         };
         Restored {
             snapshots: values(Family::Snapshot),
+            flat: rows(Family::Flat),
             promised: self
                 .family(Family::Promise)
                 .filter_map(|r| self.get(Family::Record, r.0).cloned())

@@ -205,6 +205,15 @@ fn noticed(p: Payload, notice: &Notice) -> Payload {
             .number(*signers as u64),
         Notice::Finished { outcome } => p.number(7).bytes(&codec::encode(outcome)),
         Notice::Alarm { text } => p.number(8).bytes(text.as_bytes()),
+        Notice::FallbackOpened {
+            task,
+            client,
+            payees,
+        } => p
+            .number(9)
+            .bytes(&task.0)
+            .bytes(&client.0)
+            .number(*payees as u64),
     }
 }
 

@@ -75,6 +75,11 @@ impl ApiError {
         }
     }
 
+    /// What it tells, without the status.
+    pub fn into_body(self) -> ErrorBody {
+        self.body
+    }
+
     pub fn with_status(mut self, status: StatusCode) -> Self {
         self.status = status;
         self

@@ -158,6 +158,15 @@ fn event(notice: Notice) -> Event {
             task: outcome.task,
             cancelled: outcome.cancelled.is_some(),
         },
+        Notice::FallbackOpened {
+            task,
+            client,
+            payees,
+        } => Event::FallbackOpened {
+            task,
+            client,
+            payees,
+        },
         Notice::Alarm { text } => Event::Alarm { text },
     }
 }

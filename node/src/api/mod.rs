@@ -28,6 +28,7 @@ mod events;
 mod guard;
 pub mod model;
 mod publish;
+mod recover;
 mod server;
 mod status;
 mod tasks;

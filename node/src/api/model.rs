@@ -11,6 +11,8 @@ use assay_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::error::ErrorBody;
+
 /// What a running node writes to `api.json` (mode 0600) so that its owner's programs find it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Access {
@@ -346,6 +348,50 @@ pub struct RelayLine {
     pub gas_used: u64,
 }
 
+/// Whom to pay from a task's fallback.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecoverOrder {
+    /// One payee; everybody when absent.
+    pub payee: Option<Account>,
+}
+
+/// What recovering a task did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecoverDone {
+    /// Task.
+    pub task: TaskId,
+    /// The fallback was opened now.
+    pub opened: bool,
+    /// Who was paid now.
+    pub paid: Vec<RecoverLine>,
+    /// Payees whom the last header names and who were not paid now, because they had been.
+    pub paid_before: u64,
+    /// What went back to the client now.
+    pub returned: Option<RecoverLine>,
+    /// Unix time in seconds until which payees can be paid; then the rest can go to the client.
+    pub closes_at: u64,
+    /// Unix time in seconds of the newest block.
+    pub chain_time: u64,
+    /// What is not paid yet, in base units.
+    pub left: Amount,
+    /// Why it ended early; what is listed has been done all the same.
+    pub failed: Option<ErrorBody>,
+}
+
+/// A payment from a fallback.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecoverLine {
+    /// To whom.
+    pub payee: Account,
+    /// How much.
+    pub amount: Amount,
+    /// Transaction.
+    pub tx: Hash,
+    /// Gas of it.
+    pub gas_used: u64,
+}
+
 /// News since a given number.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventsView {
@@ -426,6 +472,15 @@ pub enum Event {
         /// Refunded unworked.
         cancelled: bool,
     },
+    /// The task's committee is gone; its escrow pays the task from now on.
+    FallbackOpened {
+        /// Task.
+        task: TaskId,
+        /// Client of the escrow.
+        client: Account,
+        /// Payees whose accepted labels the last header names.
+        payees: usize,
+    },
     /// Something that a person should see.
     Alarm {
         /// What, and what to do.
@@ -442,7 +497,8 @@ impl Event {
             | Self::Phase { task, .. }
             | Self::Assigned { task, .. }
             | Self::Delivered { task, .. }
-            | Self::Finished { task, .. } => Some(*task),
+            | Self::Finished { task, .. }
+            | Self::FallbackOpened { task, .. } => Some(*task),
             Self::Anchored { .. } | Self::Alarm { .. } => None,
         }
     }

@@ -27,7 +27,7 @@ use super::{
     events::{self, EventLog},
     guard::{self, Guard},
     model::Access,
-    publish, status, tasks, work,
+    publish, recover, status, tasks, work,
 };
 use crate::runtime::Node;
 
@@ -199,6 +199,7 @@ fn router(shared: Shared, guard: Guard) -> Router {
         .route("/v1/tasks/{id}/enrol", post(work::enrol))
         .route("/v1/tasks/{id}/answers", post(work::answers))
         .route("/v1/tasks/{id}/commit", post(work::commit))
+        .route("/v1/tasks/{id}/recover", post(recover::recover))
         .route("/v1/claims", post(claims::relay))
         .route("/v1/claims/{payee}", get(claims::show).post(claims::claim))
         .route("/v1/events", get(events::since))

@@ -21,6 +21,9 @@ use super::{error::ApiError, events::EventLog, model::TaskView, server::Shared};
 /// Tasks in one list; open ones come first.
 const TASKS_LISTED_MAX: usize = 2_000;
 
+/// State of a task that its escrow pays, because its committee is gone.
+const FALLBACK: &str = "fallback";
+
 /// Reads an id out of a path.
 pub(super) fn task_id(text: &str) -> Result<TaskId, ApiError> {
     text.parse()
@@ -96,6 +99,8 @@ fn under_way(core: &Core, id: &TaskId, events: &EventLog) -> Option<TaskView> {
         if account.is_some_and(|a| open.labeler_index(&a).is_some()) {
             view.enrolment = "enrolled".to_owned();
         }
+    } else if core.lacks_fallback(id) {
+        view.state = FALLBACK.to_owned();
     } else if live.escrows.keys().any(|k| k.0 == *id) {
         view.state = "funded".to_owned();
     } else if own.is_some_and(|o| o.funding) {
@@ -145,6 +150,14 @@ pub(super) async fn list(State(shared): State<Shared>) -> Result<Json<Vec<TaskVi
             views.push(outline(&manifest, lanes, "finished"));
         }
     }
+    for (task, _) in shared.node.fallback_tasks().await? {
+        if views.len() < TASKS_LISTED_MAX
+            && !known.contains(&task)
+            && let Ok(manifest) = shared.node.manifest(task).await
+        {
+            views.push(outline(&manifest, lanes, FALLBACK));
+        }
+    }
     Ok(Json(views))
 }
 
@@ -163,6 +176,12 @@ pub(super) async fn view(shared: &Shared, task: TaskId) -> Result<TaskView, ApiE
         view.labelers = outcome.labelers.len() as u32;
         view.votes = outcome.votes.len() as u64;
         return Ok(view);
+    }
+    if let Ok(manifest) = shared.node.manifest(task).await
+        && shared.node.in_fallback(task, manifest.client).await?
+    {
+        let lanes = shared.node.config().profile.params.lanes;
+        return Ok(outline(&manifest, lanes, FALLBACK));
     }
     let found = shared
         .node

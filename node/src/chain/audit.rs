@@ -8,12 +8,12 @@
 
 use alloy::{
     primitives::{Address, B256, Bytes, U64},
-    sol_types::{SolCall, SolInterface},
+    sol_types::{SolCall, SolInterface, SolValue},
 };
 use assay_protocol::{
     amount::Amount,
     id::{Account, EvmSignature, Hash, NodeKey, Signature, TaskId},
-    lane::{Claim, SubtreeClaim},
+    lane::{Claim, FlatClaim, FlatPay, SubtreeClaim},
     message::{BlockRef, SettledTask},
     network::NetworkProfile,
     settlement::Ledger,
@@ -27,7 +27,7 @@ use super::{
         EpochAnchor::{self, EpochAnchorCalls},
         Registry::RegistryCalls,
         RewardDistributor::{self, RewardDistributorCalls},
-        TaskEscrow::TaskEscrowCalls,
+        TaskEscrow::{self, TaskEscrowCalls},
     },
     endpoint::{Endpoint, Endpoints},
     error::ChainError,
@@ -78,12 +78,15 @@ pub async fn audit(profile: &NetworkProfile) -> Result<Audit, ChainError> {
     // The one contract that the profile does not name; the anchor does.
     let call = EpochAnchor::disputesCall {};
     let disputes = Account::from(endpoint.view(profile.contracts.anchor, call).await?);
-    let mut ledger = Ledger::new(profile.clone(), Hash::ZERO);
+    let call = TaskEscrow::FALLBACK_SECONDSCall {};
+    let silence = endpoint.view(profile.contracts.escrow, call).await?;
+    let mut ledger = Ledger::new(profile.clone(), Hash::ZERO).with_fallback(silence);
     let (mut accepted, mut refused) = (0, 0);
     for number in 0..=last {
         let block: BlockAnswer = endpoint
             .ask("eth_getBlockByNumber", (format!("{number:#x}"), true))
             .await?;
+        ledger.begin(block.timestamp.to());
         for transaction in &block.transactions {
             let Some(to) = transaction.to else { continue };
             if Account::from(to) == disputes {
@@ -269,6 +272,28 @@ fn escrow(ledger: &mut Ledger, from: Account, call: TaskEscrowCalls) -> Result<V
         )),
         TaskEscrowCalls::topUp(c) => {
             said(ledger.top_up(from, TaskId(c.taskId.0), c.client.into(), Amount(c.amount)))
+        }
+        TaskEscrowCalls::openFallback(c) => {
+            said(ledger.open_fallback(TaskId(c.taskId.0), c.client.into()))
+        }
+        TaskEscrowCalls::claimFallback(c) => {
+            let claim = FlatClaim {
+                pay: FlatPay {
+                    task: TaskId(c.taskId.0),
+                    client: c.client.into(),
+                    payee: c.claim.payee.into(),
+                    amount: Amount(c.claim.amount),
+                },
+                state: c.claim.stateHash.into(),
+                index: c.claim.index.saturating_to(),
+                proof: c.claim.proof.iter().map(|h| Hash::from(*h)).collect(),
+            };
+            let bytes = c.header.abi_encode();
+            let posted = EpochAnchor::EpochHeader::abi_decode(&bytes).map_err(|e| e.to_string())?;
+            said(ledger.claim_fallback(&header(&posted), &claim))
+        }
+        TaskEscrowCalls::closeFallback(c) => {
+            said(ledger.close_fallback(TaskId(c.taskId.0), c.client.into()))
         }
         _ => unknown("this call of the escrow"),
     }

@@ -35,9 +35,8 @@ const MINTS_MAX: u128 = 100;
 /// Native currency of the throw-away account that mints, in wei (one ether).
 const MINTER_WEI: u128 = 1_000_000_000_000_000_000;
 
-/// A hundred years, in seconds. Headers do not name what accepted labels are worth without a committee, so a fallback would give the client
-/// what labelers have earned; it must not open.
-const FALLBACK_NEVER: u64 = 100 * 365 * 86_400;
+/// Three times the two days after which a silent committee can be replaced: three draws may fail before tasks are paid without one.
+const FALLBACK_SECONDS: u64 = 6 * 86_400;
 
 /// What the contracts of a network are deployed with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +74,7 @@ impl DeployParams {
             min_labeler_bond: Amount(10_000_000),
             unbond_seconds: 600,
             slash_bps: 2_500,
-            fallback_seconds: FALLBACK_NEVER,
+            fallback_seconds: FALLBACK_SECONDS,
             activation_delay: 0,
             beacon_delay_blocks: 2,
         }

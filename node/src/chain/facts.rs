@@ -155,6 +155,7 @@ fn escrow(topic: B256, log: &LogData) -> Result<Option<ChainFact>, String> {
             ChainFact::FallbackOpened {
                 task: TaskId(e.taskId.0),
                 client: e.client.into(),
+                header: e.headerHash.into(),
             }
         }
         _ => return Ok(None),
@@ -199,6 +200,33 @@ pub(super) fn seats(signers: U256) -> Vec<u8> {
         .filter(|seat| signers.bit(usize::from(*seat)))
         .collect()
 }
+
+/// A header in a contract's form. Each contract's bindings have a type of their own for it.
+macro_rules! abi_header {
+    ($contract:ident, $header:expr) => {{
+        let h: &EpochHeader = $header;
+        $contract::EpochHeader {
+            lane: h.lane,
+            epoch: h.epoch,
+            view: h.view,
+            term: h.term,
+            parent: h.parent.into(),
+            chainBlock: h.chain_block,
+            chainBlockHash: h.chain_block_hash.into(),
+            recordsRoot: h.records_root.into(),
+            stateRoot: h.state_root.into(),
+            payoutRoot: h.payout_root.into(),
+            auditRoot: h.audit_root.into(),
+            payoutCount: h.payout_count,
+            lossRoot: h.loss_root.into(),
+            reputationRoot: h.reputation_root.into(),
+            payoutFile: h.payout_file.into(),
+            totalOwed: h.total_owed.into(),
+            settledHash: h.settled_hash.into(),
+        }
+    }};
+}
+pub(super) use abi_header;
 
 /// The header in the contract's form, in ours.
 pub(super) fn header(h: &EpochAnchor::EpochHeader) -> EpochHeader {

@@ -8,7 +8,7 @@ use assay_protocol::{
     codec,
     core::ChainCall,
     id::{Account, Blob, EvmSignature, Hash, NetworkId, NodeKey, Signature, TaskId},
-    lane::{Claim, SubtreeClaim},
+    lane::{Claim, FlatClaim, SubtreeClaim},
     message::{EpochHeader, SettledTask},
 };
 use serde::{Deserialize, Serialize};
@@ -53,6 +53,15 @@ pub(super) enum Intent {
     Claim(Claim),
     /// All payees of a subtree have all that it proves.
     ClaimSubtree(SubtreeClaim),
+    /// The escrow pays the task without a committee.
+    OpenFallback { task: TaskId, client: Account },
+    /// The payee has what the header proves for the task's fallback.
+    ClaimFallback {
+        header: Box<EpochHeader>,
+        claim: FlatClaim,
+    },
+    /// What the fallback left over is the client's.
+    CloseFallback { task: TaskId, client: Account },
 }
 
 impl From<ChainCall> for Intent {
@@ -121,6 +130,20 @@ impl Intent {
                 key.extend_from_slice(&claim.first.to_be_bytes());
                 key.push(claim.height);
             }
+            Self::OpenFallback { task, client } => {
+                key.push(b'O');
+                key.extend_from_slice(&task.0);
+                key.extend_from_slice(&client.0);
+            }
+            Self::ClaimFallback { claim, .. } => {
+                key.push(b'W');
+                key.extend_from_slice(&claim.pay.leaf().0);
+            }
+            Self::CloseFallback { task, client } => {
+                key.push(b'E');
+                key.extend_from_slice(&task.0);
+                key.extend_from_slice(&client.0);
+            }
         }
         key
     }
@@ -151,6 +174,12 @@ impl Intent {
                 c.leaves.len(),
                 c.first
             ),
+            Self::OpenFallback { task, .. } => format!("open the fallback of task {task}"),
+            Self::ClaimFallback { claim, .. } => format!(
+                "pay 0x{} from the fallback of task {}",
+                claim.pay.payee, claim.pay.task
+            ),
+            Self::CloseFallback { task, .. } => format!("close the fallback of task {task}"),
         }
     }
 }

@@ -41,8 +41,8 @@ use assay_protocol::{
     core::ChainCall,
     crypto::{BINDING_DOMAIN, NodeKeypair, binding_message},
     id::{Account, Hash, NetworkId, TaskId},
-    lane::{Claim, SubtreeClaim},
-    message::BlockNews,
+    lane::{Claim, FlatClaim, SubtreeClaim},
+    message::{BlockNews, EpochHeader},
     network::{Contracts, NetworkProfile},
 };
 use tokio::{
@@ -59,6 +59,7 @@ use endpoint::{Endpoint, Endpoints};
 pub use error::ChainError;
 use intent::Intent;
 pub use intent::JOB_BYTES_MAX;
+use plan::{Planner, Step};
 pub use queue::{OUTBOX_JOBS_MAX, OutboxRow, OutboxStore};
 use queue::{Outcome, Queue};
 use wallet::Wallet;
@@ -266,6 +267,32 @@ pub struct EscrowState {
     pub lane: u32,
     /// An epoch has taken the money.
     pub settled: bool,
+}
+
+/// How far a task is from being paid without a committee, at the newest block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recovery {
+    /// Unix time in seconds from which on the fallback can be opened if the lane stays silent.
+    pub possible_at: u64,
+    /// Unix time in seconds of that block.
+    pub now: u64,
+    /// An epoch has settled the task: there is nothing to recover.
+    pub settled: bool,
+    /// The fallback, once it is open.
+    pub open: Option<OpenFallback>,
+}
+
+/// A fallback that was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenFallback {
+    /// Hash of the lane's last header, which decides who is paid; zero when there was none.
+    pub header: Hash,
+    /// Unix time in seconds until which payees can prove their claims.
+    pub closes_at: u64,
+    /// What is not paid yet, in base units.
+    pub left: Amount,
+    /// The rest has gone to the client.
+    pub closed: bool,
 }
 
 /// A lane at the newest block.
@@ -571,17 +598,106 @@ impl Chain {
             let payee = claim.leaves.first().map_or_else(Account::default, |l| l.0);
             return Err(ChainError::BadClaim { payee });
         }
-        let account = self.account.ok_or(ChainError::NoKey)?;
-        // A claim that is mined and not final yet is still in the outbox; asked again, it would report its payment a second time.
-        let call = plan::subtree_call(claim);
-        let distributor = self.shared.profile.contracts.distributor(claim.lane);
-        let endpoint = self.shared.endpoints.current();
-        if let Ok(due) = endpoint.view_as(account, distributor, call).await
-            && due.is_zero()
-        {
+        self.payment(Intent::ClaimSubtree(claim.clone())).await
+    }
+
+    /// How far a task is from being paid without a committee; none when this client never funded it.
+    ///
+    /// # Errors
+    /// [`ChainError::Rpc`].
+    pub async fn recovery(
+        &self,
+        task: TaskId,
+        client: Account,
+    ) -> Result<Option<Recovery>, ChainError> {
+        let (endpoint, contracts) = (
+            self.shared.endpoints.current(),
+            &self.shared.profile.contracts,
+        );
+        let (task, client) = (task.0.into(), client.into());
+        let call = TaskEscrow::escrowsCall {
+            taskId: task,
+            client,
+        };
+        let held = endpoint.view(contracts.escrow, call).await?;
+        if held.deposit == 0 {
             return Ok(None);
         }
-        let intent = Intent::ClaimSubtree(claim.clone());
+        let call = TaskEscrow::FALLBACK_SECONDSCall {};
+        let silence = endpoint.view(contracts.escrow, call).await?;
+        let call = EpochAnchor::lastActivityCall { lane: held.lane };
+        let active = endpoint.view(contracts.anchor, call).await?;
+        let call = TaskEscrow::fallbacksCall {
+            taskId: task,
+            client,
+        };
+        let fallback = endpoint.view(contracts.escrow, call).await?;
+        let since: u64 = active.max(held.fundedAt).to();
+        Ok(Some(Recovery {
+            possible_at: since.saturating_add(silence),
+            now: endpoint.latest().await?.time,
+            settled: held.settled,
+            open: (fallback.closesAt != 0).then_some(OpenFallback {
+                header: fallback.headerHash.into(),
+                closes_at: fallback.closesAt,
+                left: Amount(fallback.left),
+                closed: fallback.closed,
+            }),
+        }))
+    }
+
+    /// Makes a task's escrow pay it without a committee, once its lane was silent for long enough; anyone may. Returns when it is in a
+    /// block (not final yet); does nothing when it is open already.
+    ///
+    /// # Errors
+    /// [`ChainError::Refused`] with the time from which on it is possible, [`ChainError::Pending`] and [`ChainError::Rpc`].
+    pub async fn open_fallback(&self, task: TaskId, client: Account) -> Result<(), ChainError> {
+        let intent = Intent::OpenFallback { task, client };
+        self.submit_and_wait(intent).await.map(|_| ())
+    }
+
+    /// Pays a payee from a task's fallback; anyone may. Returns when it is in a block (not final yet), and nothing when the payee was
+    /// paid before.
+    ///
+    /// # Errors
+    /// [`ChainError::BadClaim`] before anything is asked; otherwise as [`Self::open_fallback`].
+    pub async fn claim_fallback(
+        &self,
+        header: &EpochHeader,
+        claim: &FlatClaim,
+    ) -> Result<Option<ClaimResult>, ChainError> {
+        if !claim.is_valid(&header.state_root) {
+            let payee = claim.pay.payee;
+            return Err(ChainError::BadClaim { payee });
+        }
+        let (header, claim) = (Box::new(header.clone()), claim.clone());
+        self.payment(Intent::ClaimFallback { header, claim }).await
+    }
+
+    /// Gives the client what the fallback left over, once its window is over; anyone may. Returns when it is in a block (not final yet),
+    /// and nothing when it was closed before.
+    ///
+    /// # Errors
+    /// As [`Self::open_fallback`].
+    pub async fn close_fallback(
+        &self,
+        task: TaskId,
+        client: Account,
+    ) -> Result<Option<ClaimResult>, ChainError> {
+        self.payment(Intent::CloseFallback { task, client }).await
+    }
+
+    /// Does what pays somebody; nothing when it was done before.
+    async fn payment(&self, intent: Intent) -> Result<Option<ClaimResult>, ChainError> {
+        let planner = Planner {
+            endpoint: self.shared.endpoints.current(),
+            profile: &self.shared.profile,
+            account: self.account.ok_or(ChainError::NoKey)?,
+        };
+        // A payment that is mined and not final yet is still in the outbox; asked again, it would be reported a second time.
+        if let Ok(Step::Done) = planner.next(&intent).await {
+            return Ok(None);
+        }
         match self.submit_and_wait(intent).await? {
             Some((tx, gas_used, Some(amount))) => Ok(Some(ClaimResult {
                 amount,

@@ -12,8 +12,8 @@ use alloy::{
 };
 use assay_protocol::{
     amount::Amount,
-    id::{Account, Hash},
-    lane::{Claim, SubtreeClaim},
+    id::{Account, Hash, TaskId},
+    lane::{Claim, FlatClaim, SubtreeClaim},
     message::EpochHeader,
     network::NetworkProfile,
 };
@@ -57,7 +57,7 @@ fn send<C: SolCall>(to: Account, call: &C, last: bool, name: &'static str) -> St
     }
 }
 
-pub(super) fn subtree_call(claim: &SubtreeClaim) -> RewardDistributor::claimSubtreeCall {
+fn subtree_call(claim: &SubtreeClaim) -> RewardDistributor::claimSubtreeCall {
     RewardDistributor::claimSubtreeCall {
         epoch: claim.epoch,
         first: U256::from(claim.first),
@@ -82,6 +82,9 @@ impl Planner<'_> {
             Intent::Register { .. } => self.register(intent).await,
             Intent::Claim(claim) => self.claim(claim).await,
             Intent::ClaimSubtree(claim) => self.claim_subtree(claim).await,
+            Intent::OpenFallback { task, client } => self.open_fallback(task, client).await,
+            Intent::ClaimFallback { header, claim } => self.claim_fallback(header, claim).await,
+            Intent::CloseFallback { task, client } => self.close_fallback(task, client).await,
         }
     }
 
@@ -302,25 +305,7 @@ impl Planner<'_> {
             )));
         }
         let call = EpochAnchor::postCall {
-            header: EpochAnchor::EpochHeader {
-                lane: header.lane,
-                epoch: header.epoch,
-                view: header.view,
-                term: header.term,
-                parent: header.parent.into(),
-                chainBlock: header.chain_block,
-                chainBlockHash: header.chain_block_hash.into(),
-                recordsRoot: header.records_root.into(),
-                stateRoot: header.state_root.into(),
-                payoutRoot: header.payout_root.into(),
-                auditRoot: header.audit_root.into(),
-                payoutCount: header.payout_count,
-                lossRoot: header.loss_root.into(),
-                reputationRoot: header.reputation_root.into(),
-                payoutFile: header.payout_file.into(),
-                totalOwed: header.total_owed.into(),
-                settledHash: header.settled_hash.into(),
-            },
+            header: facts::abi_header!(EpochAnchor, header),
             settled: settled
                 .iter()
                 .map(|s| EpochAnchor::SettledTask {
@@ -443,6 +428,93 @@ impl Planner<'_> {
             ))));
         }
         Ok(None)
+    }
+
+    /// The step with this escrow call, if the chain takes it now; `refused` reads a refusal before the general explanation does.
+    async fn escrow_step<C: SolCall + Clone>(
+        &self,
+        call: C,
+        name: &'static str,
+        refused: impl Fn(&[u8]) -> Option<Step>,
+    ) -> Result<Step, RpcFault> {
+        let escrow = self.profile.contracts.escrow;
+        match self
+            .endpoint
+            .view_as(self.account, escrow, call.clone())
+            .await
+        {
+            Ok(_) => Ok(send(escrow, &call, true, name)),
+            Err(fault) => match fault.revert() {
+                Some(data) => Ok(refused(data).unwrap_or_else(|| Step::Fail(explain(data).1))),
+                None => Err(fault),
+            },
+        }
+    }
+
+    async fn open_fallback(&self, task: &TaskId, client: &Account) -> Result<Step, RpcFault> {
+        let call = TaskEscrow::openFallbackCall {
+            taskId: task.0.into(),
+            client: (*client).into(),
+        };
+        self.escrow_step(call, "open the fallback", |data| {
+            if TaskEscrow::InFallback::abi_decode(data).is_ok() {
+                return Some(Step::Done);
+            }
+            let active = TaskEscrow::LaneActive::abi_decode(data).ok()?;
+            Some(Step::Fail(format!(
+                "lane {} is at work, or was until lately; if it stays silent, the task's escrow can pay from Unix time {} on",
+                active.lane, active.possibleAt
+            )))
+        })
+        .await
+    }
+
+    async fn claim_fallback(
+        &self,
+        header: &EpochHeader,
+        claim: &FlatClaim,
+    ) -> Result<Step, RpcFault> {
+        let call = TaskEscrow::claimFallbackCall {
+            taskId: claim.pay.task.0.into(),
+            client: claim.pay.client.into(),
+            header: facts::abi_header!(TaskEscrow, header),
+            claim: TaskEscrow::FallbackClaim {
+                payee: claim.pay.payee.into(),
+                amount: claim.pay.amount.0,
+                stateHash: claim.state.into(),
+                index: U256::from(claim.index),
+                proof: claim.proof.iter().map(|h| B256::from(*h)).collect(),
+            },
+        };
+        self.escrow_step(call, "pay from the fallback", |data| {
+            let paid = TaskEscrow::AlreadyPaid::abi_decode(data).is_ok();
+            paid.then_some(Step::Done)
+        })
+        .await
+    }
+
+    async fn close_fallback(&self, task: &TaskId, client: &Account) -> Result<Step, RpcFault> {
+        let (task, client) = (B256::from(task.0), Address::from(*client));
+        let call = TaskEscrow::fallbacksCall {
+            taskId: task,
+            client,
+        };
+        let held = self.endpoint.view(self.profile.contracts.escrow, call);
+        if held.await?.closed {
+            return Ok(Step::Done);
+        }
+        let call = TaskEscrow::closeFallbackCall {
+            taskId: task,
+            client,
+        };
+        self.escrow_step(call, "close the fallback", |data| {
+            let running = TaskEscrow::FallbackRunning::abi_decode(data).ok()?;
+            Some(Step::Fail(format!(
+                "payees can still prove their claims until Unix time {}",
+                running.closesAt
+            )))
+        })
+        .await
     }
 
     /// With more validators than seats: request, wait for the beacon, record its value, draw.

@@ -47,6 +47,7 @@ const TASK: &str = "\
 Examples:
   assay task list
   assay task watch 3fa9
+  assay task recover 3fa9
 ";
 const WORK: &str = "\
 Examples:
@@ -399,6 +400,16 @@ pub enum TaskCommand {
         /// Task id, or the first digits of it
         #[arg(value_name = "TASK")]
         task: String,
+    },
+    /// Have a task paid whose committee is gone: its escrow pays seven tenths of the price for each accepted label. Takes every step that
+    /// is possible now, and can be asked again
+    Recover {
+        /// Task id, or the first digits of it
+        #[arg(value_name = "TASK")]
+        task: String,
+        /// Pay every labeler of the task, from this node's account [default: the node's own payee]
+        #[arg(long, env = "ASSAY_RECOVER_EVERYONE", value_parser = FalseyValueParser::new())]
+        everyone: bool,
     },
 }
 

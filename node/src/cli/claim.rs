@@ -71,7 +71,7 @@ pub async fn run(folder: &Folder, args: &ClaimArgs, printer: Printer) -> Result<
     report(payee, &done.paid, profile.params.token_decimals, printer)
 }
 
-async fn own_payee(api: &Api) -> Result<Account, Failure> {
+pub(super) async fn own_payee(api: &Api) -> Result<Account, Failure> {
     let status: StatusView = api.get("/v1/status").await?;
     status.account.map(|a| a.payee).ok_or_else(|| {
         Failure::new(Exit::Config, "the node has no account")

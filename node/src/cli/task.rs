@@ -7,12 +7,13 @@ use assay_protocol::{
 
 use super::{
     args::TaskCommand,
+    claim,
     client::Api,
-    failure::Failure,
+    failure::{Exit, Failure},
     folder::Folder,
     text::{self, Printer, cell, harmless},
 };
-use crate::api::model::{Event, TaskView};
+use crate::api::model::{Event, RecoverDone, RecoverLine, RecoverOrder, TaskView};
 
 /// Seconds that one look for news may wait.
 const LOOK_SECS: u64 = 3;
@@ -33,6 +34,10 @@ pub async fn run(folder: &Folder, what: &TaskCommand, printer: Printer) -> Resul
         TaskCommand::Watch { task } => {
             let task = api.task_id(task).await?;
             watch(&api, task, decimals, printer).await
+        }
+        TaskCommand::Recover { task, everyone } => {
+            let task = api.task_id(task).await?;
+            recover(&api, task, *everyone, decimals, printer).await
         }
     }
 }
@@ -263,6 +268,77 @@ fn marks(t: &TaskView) -> (String, Option<u8>, u32, u64, Option<usize>, String) 
     )
 }
 
+async fn recover(
+    api: &Api,
+    task: TaskId,
+    everyone: bool,
+    decimals: u8,
+    printer: Printer,
+) -> Result<(), Failure> {
+    let payee = if everyone {
+        None
+    } else {
+        Some(claim::own_payee(api).await?)
+    };
+    let done: RecoverDone = api
+        .post(
+            &format!("/v1/tasks/{task}/recover"),
+            &RecoverOrder { payee },
+        )
+        .await?;
+    if printer.json {
+        printer.data(&done)?;
+    } else {
+        recovered(&done, decimals, printer)?;
+    }
+    match done.failed {
+        Some(body) => Err(Failure::new(Exit::Chain, body.error).next(body.what_next)),
+        None => Ok(()),
+    }
+}
+
+fn recovered(done: &RecoverDone, decimals: u8, printer: Printer) -> Result<(), Failure> {
+    if done.opened {
+        printer.line("the committee has been silent for too long: the task is paid by its escrow from now on")?;
+    }
+    let sum = |line: &RecoverLine| {
+        format!(
+            "{} tokens to 0x{} (transaction 0x{}, {} gas)",
+            line.amount.to_decimal(decimals),
+            line.payee,
+            line.tx,
+            line.gas_used
+        )
+    };
+    for line in &done.paid {
+        printer.line(&format!("paid {}", sum(line)))?;
+    }
+    if let Some(line) = &done.returned {
+        return printer.line(&format!("returned {}", sum(line)));
+    }
+    if done.paid.is_empty() {
+        printer.say("nobody who was asked for is owed anything of this task now");
+    }
+    let left = done.left.to_decimal(decimals);
+    if done.chain_time < done.closes_at {
+        printer.say(&format!(
+            "{left} tokens are left; labelers can be paid for another {}, then the rest can go to the client",
+            text::left(Some(done.closes_at), done.chain_time)
+        ));
+    }
+    Ok(())
+}
+
+/// A task in fallback has no more news here.
+pub(super) fn tell_fallback(view: &TaskView, printer: Printer) {
+    if !printer.json {
+        printer.say(&format!(
+            "its committee is gone, and its escrow pays it: `assay task recover {}`",
+            view.id.short()
+        ));
+    }
+}
+
 async fn watch(api: &Api, task: TaskId, decimals: u8, printer: Printer) -> Result<(), Failure> {
     let mut after = api.events(None, 0).await?.next;
     let mut said = None;
@@ -283,6 +359,10 @@ async fn watch(api: &Api, task: TaskId, decimals: u8, printer: Printer) -> Resul
                 return printer.data(&serde_json::json!({ "type": "outcome", "outcome": outcome }));
             }
             return printer.line(&summary(&outcome, decimals));
+        }
+        if view.state == "fallback" {
+            tell_fallback(&view, printer);
+            return Ok(());
         }
         let news = api.events(Some(after), LOOK_SECS).await?;
         after = news.next;

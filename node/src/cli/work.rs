@@ -152,6 +152,10 @@ impl Shift<'_> {
                 self.result(id).await?;
                 return Ok(End::Finished);
             }
+            if view.state == "fallback" {
+                task::tell_fallback(&view, self.printer);
+                return Ok(End::Finished);
+            }
             if view.enrolment == "none" && !asked_to_enrol {
                 if is_offered(&view) {
                     if let Some(file) = self.answers {

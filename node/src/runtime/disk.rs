@@ -130,6 +130,7 @@ impl Disk {
         }
         Ok(Restored {
             snapshots: values(CoreFamily::Snapshot)?,
+            flat: self.rows(CoreFamily::Flat)?,
             promised,
             announced: values(CoreFamily::Announce)?,
             own: self.rows(CoreFamily::Own)?,

@@ -17,11 +17,11 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use assay_protocol::{
     codec,
-    core::{Command, CommandError, Core, Family, GoldSecret, Notice},
+    core::{Command, CommandError, Core, Family, GoldSecret, Notice, fallback_key},
     crypto::{EvmKey, NodeKeypair},
-    id::{NodeKey, ShardHash, TaskId},
-    lane::{Claim, PayoutFile},
-    message::{Announce, Envelope, ItemEntry, Manifest, ShardRef, topic},
+    id::{Account, Hash, NodeKey, ShardHash, TaskId},
+    lane::{Claim, Fallback, FlatFile, PayoutFile},
+    message::{Announce, Envelope, EpochHeader, ItemEntry, Manifest, ShardRef, topic},
     network::NetworkProfile,
     task::TaskOutcome,
 };
@@ -414,14 +414,75 @@ impl Node {
     ///
     /// # Errors
     /// [`NodeError::NotFound`] when nothing is owed to it.
-    pub async fn claim_proof(
-        &self,
-        lane: u32,
-        payee: assay_protocol::id::Account,
-    ) -> Result<Claim, NodeError> {
+    pub async fn claim_proof(&self, lane: u32, payee: Account) -> Result<Claim, NodeError> {
         let proofs = self.payout_file(lane).await?.proofs();
         proofs.claim(&payee).ok_or_else(|| {
             NodeError::NotFound(format!("nothing is owed to 0x{payee} in lane {lane}"))
+        })
+    }
+
+    /// Tasks that are paid by their escrows, without a committee, with their clients.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn fallback_tasks(&self) -> Result<Vec<(TaskId, Account)>, NodeError> {
+        let disk = self.disk.clone();
+        let keys = blocking(move || disk.keys(Family::Flat)).await?;
+        let read = |key: &Vec<u8>| {
+            let (task, client) = key.split_at_checked(TaskId::LEN)?;
+            Some((
+                TaskId(task.try_into().ok()?),
+                Account(client.try_into().ok()?),
+            ))
+        };
+        Ok(keys.iter().filter_map(read).collect())
+    }
+
+    /// Whether a task is paid by its escrow, without a committee.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn in_fallback(&self, task: TaskId, client: Account) -> Result<bool, NodeError> {
+        let disk = self.disk.clone();
+        let row = blocking(move || disk.get(Family::Flat, &fallback_key(&task, &client)));
+        Ok(row.await?.is_some())
+    }
+
+    /// What paying a task takes whose fallback was opened at the header with this hash.
+    ///
+    /// # Errors
+    /// [`NodeError::NotFound`] when this node did not follow the lane up to that header.
+    pub async fn fallback(
+        &self,
+        task: TaskId,
+        client: Account,
+        header: Hash,
+    ) -> Result<Fallback, NodeError> {
+        let lane = self
+            .manifest(task)
+            .await?
+            .lane(self.config.profile.params.lanes);
+        let disk = self.disk.clone();
+        let (kept, file) = blocking(move || {
+            let kept = disk.get(Family::Flat, &fallback_key(&task, &client))?;
+            let file = disk.get(Family::Flat, &lane.to_be_bytes())?;
+            Ok::<_, assay_storage::StoreError>((kept, file))
+        })
+        .await?;
+        let fits = |found: &EpochHeader| found.hash() == header;
+        let kept = kept
+            .and_then(|bytes| codec::decode::<Fallback>(&bytes, usize::MAX).ok())
+            .filter(|f| f.header.as_ref().map_or(header == Hash::ZERO, fits));
+        // The block that opened it may not be final yet; the lane's last header stands either way.
+        let latest = || {
+            file.and_then(|bytes| codec::decode::<FlatFile>(&bytes, usize::MAX).ok())
+                .filter(|f| fits(&f.header))
+                .map(|f| f.fallback(&task, &client))
+        };
+        kept.or_else(latest).ok_or_else(|| {
+            NodeError::NotFound(format!(
+                "this node has not adopted header {header}, at which the fallback of task {task} was opened; ask a node that followed the lane"
+            ))
         })
     }
 

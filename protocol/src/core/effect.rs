@@ -2,7 +2,7 @@
 
 use crate::{
     amount::Amount,
-    id::{EvmSignature, NodeKey, RecordId, TaskId},
+    id::{Account, EvmSignature, NodeKey, RecordId, TaskId},
     message::{EpochHeader, SettledTask, ShardRef},
     task::TaskOutcome,
     verify::{Penalty, Verdict},
@@ -29,7 +29,7 @@ pub enum Family {
     Outcome,
     /// Latest payout file: key = lane (4).
     Payout,
-    /// Latest flat payouts: key = lane (4).
+    /// What tasks pay without a committee: key = lane (4) for the latest file, task (32) and client (20) for a task in fallback.
     Flat,
 }
 
@@ -142,6 +142,15 @@ pub enum Notice {
         /// Its outcome.
         outcome: Box<TaskOutcome>,
     },
+    /// A task is paid by its escrow from now on, without a committee; what that takes is durable.
+    FallbackOpened {
+        /// Task.
+        task: TaskId,
+        /// Client of the escrow.
+        client: Account,
+        /// Payees whose accepted labels the last header names.
+        payees: usize,
+    },
     /// Something is wrong that a person should see.
     Alarm {
         /// What, and what to do.
@@ -220,6 +229,11 @@ pub(super) fn vote_key(lane: u32, epoch: u64, view: u32) -> Vec<u8> {
     key.extend_from_slice(&epoch.to_be_bytes());
     key.extend_from_slice(&view.to_be_bytes());
     key
+}
+
+/// Keys of [`Family::Flat`] for a task in fallback.
+pub fn fallback_key(task: &TaskId, client: &Account) -> Vec<u8> {
+    [task.0.as_slice(), client.0.as_slice()].concat()
 }
 
 /// Keys of [`Family::Epoch`].

@@ -2,11 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::{Asked, Core, Effect, Family, Millis, Notice, Op, agree::Agreement, effect::epoch_key};
+use super::{
+    Asked, Core, Effect, Family, Millis, Notice, Op,
+    agree::Agreement,
+    effect::{epoch_key, fallback_key},
+};
 use crate::{
     codec,
-    id::{Hash, NodeKey, RecordId, TaskId},
-    lane::{Applied, LaneState, role},
+    id::{Account, Hash, NodeKey, RecordId, TaskId},
+    lane::{Applied, Fallback, FlatFile, LaneState, role},
     limit,
     message::{BlockNews, ChainFact, EpochBody, Request, Response},
     verify::{Authentic, Decoded},
@@ -53,6 +57,10 @@ pub(super) struct Follower {
     pub agreement: Agreement,
     pub dirty: bool,
     pub alarmed: bool,
+    /// The flat payouts of the last adopted epoch.
+    pub flat: Option<FlatFile>,
+    /// Fallbacks that were opened at a header which is not adopted yet: task, client, header.
+    pub opened: Vec<(TaskId, Account, Hash)>,
 }
 
 impl Follower {
@@ -69,6 +77,8 @@ impl Follower {
             agreement: Agreement::default(),
             dirty: true,
             alarmed: false,
+            flat: None,
+            opened: Vec::new(),
         }
     }
 
@@ -146,6 +156,15 @@ impl Core {
                 if block.block.number <= f.live.block.number && !first {
                     continue;
                 }
+                let opened = block.facts.iter().filter_map(|fact| match fact {
+                    ChainFact::FallbackOpened {
+                        task,
+                        client,
+                        header,
+                    } if f.live.holds(task, client) => Some((*task, *client, *header)),
+                    _ => None,
+                });
+                f.opened.extend(opened);
                 f.live.ingest(block, &profile);
                 f.news.push_back(block.clone());
                 match f.revoked(block) {
@@ -171,6 +190,7 @@ impl Core {
             if f.posted.is_none() {
                 f.posted = f.next_posted();
             }
+            self.keep_fallbacks(lane);
             self.fold_old_news(lane);
             self.announce_phases(lane, &before);
             self.try_adopt(lane);
@@ -300,6 +320,10 @@ impl Core {
             return;
         };
         let before = phases(&f.live);
+        let flat = FlatFile {
+            header: applied.header.clone(),
+            payouts: applied.flat,
+        };
         let mut ops = vec![
             Op::Put {
                 family: Family::Snapshot,
@@ -319,7 +343,7 @@ impl Core {
             Op::Put {
                 family: Family::Flat,
                 key: lane.to_be_bytes().to_vec(),
-                value: codec::encode(&applied.state.flat_file()),
+                value: codec::encode(&flat),
             },
         ];
         for id in &body.records {
@@ -350,6 +374,7 @@ impl Core {
         f.fetch = Fetch::default();
         f.agreement = Agreement::default();
         f.dirty = true;
+        f.flat = Some(flat);
         f.posted = f.next_posted();
         // Records that no phase can await any more go.
         let live = &f.live;
@@ -376,6 +401,48 @@ impl Core {
             self.announced.remove(&outcome.task);
             self.notify(Notice::Finished {
                 outcome: Box::new(outcome),
+            });
+        }
+        self.keep_fallbacks(lane);
+    }
+
+    /// Whether a task's fallback was opened at a header whose content this node does not have, so that it cannot prove what is due.
+    pub fn lacks_fallback(&self, task: &TaskId) -> bool {
+        let opened = self.lanes.values().flat_map(|f| &f.opened);
+        opened.into_iter().any(|(opened, ..)| opened == task)
+    }
+
+    /// Keeps what paying the opened tasks takes, before the next epoch replaces the file that holds it.
+    fn keep_fallbacks(&mut self, lane: u32) {
+        let Some(f) = self.lanes.get_mut(&lane) else {
+            return;
+        };
+        let here = f.flat.as_ref().map_or(Hash::ZERO, |f| f.header.hash());
+        let (now, later): (Vec<_>, Vec<_>) = std::mem::take(&mut f.opened)
+            .into_iter()
+            .partition(|(_, _, header)| *header == here || *header == Hash::ZERO);
+        f.opened = later;
+        let kept = now.into_iter().map(|(task, client, header)| {
+            let file = f.flat.as_ref().filter(|_| header != Hash::ZERO);
+            let none = Fallback {
+                header: None,
+                claims: Vec::new(),
+            };
+            let fallback = file.map_or(none, |f| f.fallback(&task, &client));
+            (task, client, fallback)
+        });
+        for (task, client, fallback) in kept.collect::<Vec<_>>() {
+            let payees = fallback.claims.len();
+            self.persist(vec![Op::Put {
+                family: Family::Flat,
+                key: fallback_key(&task, &client),
+                value: codec::encode(&fallback),
+            }]);
+            self.announced.remove(&task);
+            self.notify(Notice::FallbackOpened {
+                task,
+                client,
+                payees,
             });
         }
     }

@@ -27,7 +27,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 pub use client::OwnTask;
 pub use deliver::DeliveryView;
-pub use effect::{ChainCall, Effect, Family, Notice, Op, epoch_key};
+pub use effect::{ChainCall, Effect, Family, Notice, Op, epoch_key, fallback_key};
 pub use input::{Command, CommandError, GoldSecret, Input, Millis, RequestFault};
 pub use labeler::{Work, WorkStage};
 pub use restore::{OwnKey, Restored};

@@ -61,6 +61,8 @@ impl OwnKey {
 pub struct Restored {
     /// Values of `Snapshot`.
     pub snapshots: Vec<Vec<u8>>,
+    /// Rows of `Flat`.
+    pub flat: Vec<(Vec<u8>, Vec<u8>)>,
     /// Values of `Record` whose key stands in `Promise`.
     pub promised: Vec<Vec<u8>>,
     /// Values of `Announce`.
@@ -83,6 +85,12 @@ impl Core {
         for bytes in &rows.snapshots {
             if let Ok(state) = codec::decode::<LaneState>(bytes, usize::MAX) {
                 self.lanes.insert(state.lane, Follower::new(state));
+            }
+        }
+        for (key, value) in &rows.flat {
+            let lane = <[u8; 4]>::try_from(key.as_slice()).map(u32::from_be_bytes);
+            if let Some(f) = lane.ok().and_then(|lane| self.lanes.get_mut(&lane)) {
+                f.flat = codec::decode(value, usize::MAX).ok();
             }
         }
         for bytes in &rows.announced {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
+    fallback::{FlatPayouts, state_root},
     state::{Evidence, LaneState, role},
     trees::records_root,
 };
@@ -70,6 +71,8 @@ pub struct Applied {
     pub settled: Vec<SettledTask>,
     /// Their outcomes.
     pub outcomes: Vec<TaskOutcome>,
+    /// What the tasks that stayed open would pay without a committee.
+    pub flat: FlatPayouts,
 }
 
 /// What a committee member could put into the next epoch.
@@ -557,7 +560,8 @@ impl Step<'_> {
         state.epoch = body.epoch;
         state.head = Hash::ZERO;
         state.head_posted = false;
-        let (payout, flat) = (state.payout_file(), state.flat_file());
+        let (payout, flat) = (state.payout_file(), state.flat_payouts());
+        let flat_root = flat.flat_root();
         let header = EpochHeader {
             lane: state.lane,
             epoch: state.epoch,
@@ -567,7 +571,7 @@ impl Step<'_> {
             chain_block: body.block.number,
             chain_block_hash: body.block.hash,
             records_root: records_root(&body.records),
-            state_root: flat.state_root(),
+            state_root: state_root(&flat.state, &flat_root),
             payout_root: payout.root(),
             audit_root: payout.audit_root(),
             payout_count: payout.count(),
@@ -577,7 +581,7 @@ impl Step<'_> {
             total_owed: state.total_owed,
             settled_hash: EpochHeader::hash_settled(&settled),
         };
-        for (task, proof) in state.score_proofs(&header, flat.flat_root()) {
+        for (task, proof) in state.score_proofs(&header, flat_root) {
             let mut own = outcomes.iter_mut().filter(|outcome| outcome.task == task);
             if let Some(score) = own.next().and_then(|outcome| outcome.score.as_mut()) {
                 score.proof = Some(Box::new(proof));
@@ -589,6 +593,7 @@ impl Step<'_> {
             header,
             settled,
             outcomes,
+            flat,
         })
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     amount::Amount,
     id::{Account, Hash, TaskId},
     merkle::{self, FLAT_LEAF, STATE_ROOT, Tree},
+    message::EpochHeader,
     task::TaskState,
 };
 
@@ -45,18 +46,34 @@ impl FlatPay {
     }
 }
 
-/// The flat payouts after an epoch, with the hash of the state beside them: what anyone needs to have them paid.
+/// The flat payouts after an epoch, with the hash of the state beside them: what a header's state root names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct FlatFile {
-    /// Lane.
-    pub lane: u32,
-    /// Epoch.
-    pub epoch: u64,
+pub struct FlatPayouts {
     /// [`LaneState::root`].
     pub state: Hash,
     /// Ascending by task, client and payee.
     pub pays: Vec<FlatPay>,
+}
+
+/// The flat payouts under the header that names them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FlatFile {
+    /// The epoch's header.
+    pub header: EpochHeader,
+    /// The payouts.
+    pub payouts: FlatPayouts,
+}
+
+/// Everything that paying one task without a committee takes: the header at which its fallback was opened, and every payee's claim.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fallback {
+    /// The lane's last header when the fallback was opened; none when the lane never had one.
+    pub header: Option<EpochHeader>,
+    /// Ascending by payee; empty when no label of the task was accepted by then.
+    pub claims: Vec<FlatClaim>,
 }
 
 /// One flat payout with its proof: what `TaskEscrow.claimFallback` takes beside the header.
@@ -78,7 +95,7 @@ pub fn state_root(state: &Hash, flat_root: &Hash) -> Hash {
     merkle::leaf(STATE_ROOT, &[&state.0, &flat_root.0])
 }
 
-impl FlatFile {
+impl FlatPayouts {
     fn tree(&self) -> Tree {
         Tree::new(self.pays.iter().map(FlatPay::leaf).collect())
     }
@@ -87,25 +104,27 @@ impl FlatFile {
     pub fn flat_root(&self) -> Hash {
         self.tree().root()
     }
+}
 
-    /// The header's state root.
-    pub fn state_root(&self) -> Hash {
-        state_root(&self.state, &self.flat_root())
-    }
-
-    /// The claims of one task, by payee.
-    pub fn claims(&self, task: &TaskId) -> Vec<FlatClaim> {
-        let tree = self.tree();
-        let own = (0..).zip(&self.pays).filter(|(_, pay)| pay.task == *task);
-        own.filter_map(|(index, pay)| {
+impl FlatFile {
+    /// What paying `task` of `client` takes if its fallback is opened at this header.
+    pub fn fallback(&self, task: &TaskId, client: &Account) -> Fallback {
+        let tree = self.payouts.tree();
+        let own = (0..)
+            .zip(&self.payouts.pays)
+            .filter(|(_, pay)| pay.task == *task && pay.client == *client);
+        let claim = |(index, pay): (usize, &FlatPay)| {
             Some(FlatClaim {
                 pay: *pay,
-                state: self.state,
+                state: self.payouts.state,
                 index: index as u64,
                 proof: tree.proof(index)?,
             })
-        })
-        .collect()
+        };
+        Fallback {
+            header: Some(self.header.clone()),
+            claims: own.filter_map(claim).collect(),
+        }
     }
 }
 
@@ -119,10 +138,8 @@ impl FlatClaim {
 
 impl LaneState {
     /// The flat payouts after this epoch.
-    pub fn flat_file(&self) -> FlatFile {
-        FlatFile {
-            lane: self.lane,
-            epoch: self.epoch,
+    pub(super) fn flat_payouts(&self) -> FlatPayouts {
+        FlatPayouts {
             state: self.root(),
             pays: self
                 .tasks
@@ -143,7 +160,7 @@ impl LaneState {
             let Some(labeler) = task.labelers.get(index as usize) else {
                 continue;
             };
-            // No overflow: a task opens only when its deposit of 112 bits covers all labels it may ask for.
+            // No overflow: a task opens only when its deposit of 96 bits covers all labels it may ask for.
             let worth = task.manifest.price.0 * count * FLAT_TENTHS / 10;
             *pays.entry(self.payee_of(&labeler.account)).or_default() += worth;
         }

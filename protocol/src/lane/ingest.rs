@@ -136,7 +136,7 @@ impl LaneState {
                 client,
                 amount,
             } => self.note_released(*task, *client, *amount),
-            ChainFact::FallbackOpened { task, client } => {
+            ChainFact::FallbackOpened { task, client, .. } => {
                 self.escrows.remove(&(*task, *client));
                 if self
                     .tasks
@@ -152,6 +152,13 @@ impl LaneState {
             | ChainFact::EpochPosted { .. }
             | ChainFact::EpochsRevoked { .. } => {}
         }
+    }
+
+    /// Whether this lane keeps books for the escrow of a task.
+    pub fn holds(&self, task: &TaskId, client: &Account) -> bool {
+        let open = self.tasks.get(task);
+        self.escrows.contains_key(&(*task, *client))
+            || open.is_some_and(|t| t.manifest.client == *client)
     }
 
     /// The money of a task that is still open here has moved: by an epoch that was revoked, or is about to be adopted. Whoever settles the

@@ -129,6 +129,8 @@ pub enum ChainFact {
         task: TaskId,
         /// Client of the escrow.
         client: Account,
+        /// Hash of the lane's last header, which decides who is paid; zero when there was none.
+        header: Hash,
     },
     /// `EpochAnchor.EpochsRevoked`: a proven fault took back this epoch and all after it, and dismissed the committee.
     EpochsRevoked {

@@ -638,15 +638,19 @@ impl Ledger {
                 at,
             });
         }
+        let header = lane.map_or(Hash::ZERO, |l| l.head);
         escrow.fallback = Some(Fallback {
-            header: lane.map_or(Hash::ZERO, |l| l.head),
+            header,
             left: escrow.deposit,
             closes_at: self.now.saturating_add(self.fallback_secs),
             closed: false,
             paid: BTreeSet::new(),
         });
-        self.pending
-            .push(ChainFact::FallbackOpened { task, client });
+        self.pending.push(ChainFact::FallbackOpened {
+            task,
+            client,
+            header,
+        });
         Ok(())
     }
 

@@ -9,11 +9,11 @@ use assay_protocol::{
     codec,
     core::{
         ChainCall, Command, Config, Core, Effect, Family, GoldSecret, Input, Notice, Op,
-        RequestFault, Restored,
+        RequestFault, Restored, fallback_key,
     },
     crypto::{BINDING_DOMAIN, EvmKey, NodeKeypair, binding_message, hash},
     id::{Account, EvmSignature, Hash, NodeKey, Salt, ShardHash, TaskId},
-    lane::{Claim, PayoutFile, role},
+    lane::{Claim, Fallback, LaneState, PayoutFile, role},
     message::{
         Answer, AssignmentRule, BlockNews, Durations, EpochBody, EpochHeader, ItemSet, Manifest,
         Request, Response, ShardRef, TaskKind, WavePlan, gold_root,
@@ -57,6 +57,9 @@ enum Mail {
         bytes: Vec<u8>,
     },
 }
+
+/// Silence after which a lane's tasks can be paid without a committee.
+pub const FALLBACK_SECS: u64 = 6 * 86_400;
 
 pub struct Village {
     pub profile: NetworkProfile,
@@ -113,7 +116,7 @@ impl Village {
     /// `validators` first, then one client, then `labelers`.
     pub fn new(validators: usize, labelers: usize, shuffle: u64) -> Self {
         let profile = profile();
-        let mut ledger = Ledger::new(profile.clone(), Hash([9; 32]));
+        let mut ledger = Ledger::new(profile.clone(), Hash([9; 32])).with_fallback(FALLBACK_SECS);
         let roles = std::iter::repeat_n(role::VALIDATOR, validators)
             .chain([role::CLIENT])
             .chain(std::iter::repeat_n(role::LABELER, labelers));
@@ -195,6 +198,9 @@ impl Village {
         let record = |id: &[u8]| person.disk.get(&(Family::Record, id.to_vec())).cloned();
         let restored = Restored {
             snapshots: values(Family::Snapshot).map(|r| r.1.clone()).collect(),
+            flat: values(Family::Flat)
+                .map(|r| (r.0.1.clone(), r.1.clone()))
+                .collect(),
             promised: values(Family::Promise)
                 .filter_map(|r| record(&r.0.1))
                 .collect(),
@@ -452,6 +458,7 @@ impl Village {
     pub fn mine(&mut self, secs: u64) {
         self.time += secs;
         self.now += secs * 1_000;
+        self.ledger.begin(self.time);
         while let Some((i, call)) = self.calls.pop_front() {
             let account = self.account(i);
             let result = match &call {
@@ -652,6 +659,11 @@ impl Village {
         .unwrap()
     }
 
+    /// The lane as node `i`, which lives, sees it now.
+    pub fn live(&self, i: usize) -> &LaneState {
+        self.people[i].core.as_ref().unwrap().live(0).unwrap()
+    }
+
     pub fn outcome(&self, i: usize) -> Option<&TaskOutcome> {
         self.people[i].outcomes.last()
     }
@@ -662,6 +674,13 @@ impl Village {
             usize::MAX,
         )
         .unwrap()
+    }
+
+    /// What node `i` keeps for paying a task of the village's client without a committee.
+    pub fn fallback(&self, i: usize, task: TaskId) -> Option<Fallback> {
+        let key = fallback_key(&task, &self.account(self.client()));
+        let row = self.people[i].disk.get(&(Family::Flat, key))?;
+        Some(codec::decode(row, usize::MAX).unwrap())
     }
 
     /// Claims everything that node `i` can prove, for everybody; returns what was paid to whom.

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::{
     super::{
-        bindings::RewardDistributor,
+        bindings::{RewardDistributor, TaskEscrow},
         endpoint::{Endpoint, ReceiptRow},
         error::ChainError,
         intent::{Intent, Job, Mined, Sent, Stage},
@@ -179,31 +179,39 @@ impl Sender {
 
     /// What a claim moved, from the contract's own event.
     fn paid(&self, intent: &Intent, receipt: &ReceiptRow) -> Option<Amount> {
-        let lane = match intent {
-            Intent::Claim(claim) => claim.lane,
-            Intent::ClaimSubtree(claim) => claim.lane,
+        let contracts = &self.shared.profile.contracts;
+        let contract = match intent {
+            Intent::Claim(claim) => contracts.distributor(claim.lane),
+            Intent::ClaimSubtree(claim) => contracts.distributor(claim.lane),
+            Intent::ClaimFallback { .. } | Intent::CloseFallback { .. } => contracts.escrow,
             _ => return None,
         };
-        let distributor = self.shared.profile.contracts.distributor(lane);
         let mut logs = receipt
             .logs
             .iter()
-            .filter(|l| Account::from(l.address()) == distributor)
+            .filter(|l| Account::from(l.address()) == contract)
             .map(|l| l.data());
         let amount = match intent {
-            Intent::Claim(claim) => {
-                logs.filter_map(|l| RewardDistributor::Claimed::decode_log_data_validate(l).ok())
-                    .find(|e| Account::from(e.payee) == claim.payee)?
+            Intent::Claim(claim) => logs
+                .filter_map(|l| RewardDistributor::Claimed::decode_log_data_validate(l).ok())
+                .find(|e| Account::from(e.payee) == claim.payee)?
+                .amount
+                .saturating_to(),
+            Intent::ClaimSubtree(_) => logs
+                .find_map(|l| RewardDistributor::SubtreeClaimed::decode_log_data_validate(l).ok())?
+                .amount
+                .saturating_to(),
+            Intent::ClaimFallback { claim, .. } => {
+                logs.filter_map(|l| TaskEscrow::FallbackClaimed::decode_log_data_validate(l).ok())
+                    .find(|e| Account::from(e.payee) == claim.pay.payee)?
                     .amount
             }
-            _ => {
-                logs.find_map(|l| {
-                    RewardDistributor::SubtreeClaimed::decode_log_data_validate(l).ok()
-                })?
+            _ => logs
+                .find_map(|l| TaskEscrow::FallbackClosed::decode_log_data_validate(l).ok())?
                 .amount
-            }
+                .saturating_to(),
         };
-        Some(Amount(amount.saturating_to()))
+        Some(Amount(amount))
     }
 
     /// The block of a last step is final; the step must still be in the chain.
