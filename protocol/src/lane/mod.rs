@@ -12,7 +12,7 @@ mod state;
 mod trees;
 
 pub use apply::{Applied, ApplyError, Ready};
-pub use fallback::{Fallback, FlatClaim, FlatFile, FlatPay, FlatPayouts};
+pub use fallback::{Fallback, FlatClaim, FlatFile, FlatPay, FlatPayouts, state_root};
 pub use payout::{Claim, PayoutFile, PayoutProofs, SubtreeClaim};
 pub use state::{AccountState, Committee, EscrowState, Evidence, LaneState, role};
 pub use trees::ScoreProof;

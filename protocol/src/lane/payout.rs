@@ -56,7 +56,7 @@ impl PayoutFile {
 
     /// Number of leaves, as the header names it.
     pub fn count(&self) -> u32 {
-        // Every leaf is owed at least one unit of deposits of 112 bits; memory ends long before 2^32 leaves.
+        // Every leaf is owed at least one unit of deposits of 96 bits; memory ends long before 2^32 leaves.
         u32::try_from(self.leaves.len()).unwrap_or(u32::MAX)
     }
 

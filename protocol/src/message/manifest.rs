@@ -434,16 +434,16 @@ impl Manifest {
         if self.loss_cap_ppm > 1_000_000 {
             return bad("loss_cap_ppm", "at most 1000000".into());
         }
-        // 2^112 leaves room for every product that the pay rule forms.
-        let Some(budget) = self.label_budget().filter(|b| b.0 < 1 << 100) else {
+        // The escrow holds 96 bits, and the fee is at most as much again.
+        let Some(budget) = self.label_budget().filter(|b| b.0 < 1 << 95) else {
             return bad(
                 "price",
-                "items x k_max x price must stay below 2^100 base units".into(),
+                "items x k_max x price must stay below 2^95 base units".into(),
             );
         };
         let least = Params::ppm_of(budget, params.gold_bond_ppm).unwrap_or(budget);
         let has_gold = self.waves.iter().any(|w| w.gold_count > 0);
-        if has_gold && self.gold_bond < least || self.gold_bond.0 >= 1 << 100 {
+        if has_gold && self.gold_bond < least || self.gold_bond.0 >= 1 << 96 {
             return bad(
                 "gold_bond",
                 format!("at least {least} base units for this budget"),

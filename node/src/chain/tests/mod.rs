@@ -3,6 +3,7 @@
 
 mod money;
 mod outbox;
+mod recovery;
 mod watching;
 
 use std::{

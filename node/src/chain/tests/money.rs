@@ -11,16 +11,16 @@ use assay_protocol::{
 use super::*;
 
 /// Registered validators and the watcher that knows their lane.
-struct Committee {
-    world: World,
+pub(super) struct Committee {
+    pub world: World,
     keys: BTreeMap<Account, EvmKey>,
-    watcher: Client,
-    poster: Client,
+    pub watcher: Client,
+    pub poster: Client,
     members: Vec<Account>,
     threshold: usize,
 }
 
-async fn committee(size: u8, params: DeployParams) -> Committee {
+pub(super) async fn committee(size: u8, params: DeployParams) -> Committee {
     let world = world_with(0, params).await;
     let mut keys = BTreeMap::new();
     for n in 1..=size {
@@ -73,7 +73,7 @@ async fn committee(size: u8, params: DeployParams) -> Committee {
 
 impl Committee {
     /// The next header over everything final, without signatures.
-    async fn header(&mut self, file: &PayoutFile, settled: &[SettledTask]) -> EpochHeader {
+    pub async fn header(&mut self, file: &PayoutFile, settled: &[SettledTask]) -> EpochHeader {
         let head = self.poster.chain.head(0).await.expect("answers");
         self.world.mine(1);
         let after = self.watcher.blocks.last().map_or(0, |b| b.block.number);
@@ -100,7 +100,7 @@ impl Committee {
         }
     }
 
-    fn sign(&self, header: &EpochHeader, count: usize) -> Vec<(u8, EvmSignature)> {
+    pub fn sign(&self, header: &EpochHeader, count: usize) -> Vec<(u8, EvmSignature)> {
         let digest = header.signing_digest(&self.world.profile);
         let members = self.members.iter().enumerate().take(count);
         members
@@ -109,7 +109,7 @@ impl Committee {
     }
 }
 
-fn file(epoch: u64, mut leaves: Vec<(Account, Amount)>) -> PayoutFile {
+pub(super) fn file(epoch: u64, mut leaves: Vec<(Account, Amount)>) -> PayoutFile {
     leaves.sort();
     PayoutFile {
         lane: 0,
