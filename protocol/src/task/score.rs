@@ -60,8 +60,9 @@ struct Wanted {
 const PROVEN_MILLI: u32 = 20_000;
 /// A gold item is void when the crowd without it says otherwise with more than this posterior (0.95 in Q16) ...
 const AUDIT_POSTERIOR_Q16: u32 = 62_259;
-/// ... from at least this many labels.
-const AUDIT_VOTES: u32 = 5;
+/// ... from as many labels as the task asks of each item, but no fewer and no more than these: fewer are too easily of one mind by design, and
+/// with more a client who asks for few could commit to wrong gold without risk.
+const AUDIT_VOTES: (u32, u32) = (3, 5);
 
 impl TaskState {
     /// Draws the assignment of the wave whose beacon this is and opens it for labeling.
@@ -281,12 +282,17 @@ impl TaskState {
         let priors = Vec::new();
         // Without any gold of this wave: would the crowd, by itself, be sure of another answer?
         let crowd = infer_class(&self.class_input(&votes, &self.gold, &priors)).ok();
+        let (least, most) = AUDIT_VOTES;
+        let needed = match self.manifest.assignment {
+            AssignmentRule::Drawn { k, .. } => u32::from(k).clamp(least, most),
+            AssignmentRule::Open { .. } => most,
+        };
         let contradicted = |item: u32, label: u16| {
             crowd
                 .as_ref()
                 .and_then(|r| r.items.get(item as usize))
                 .is_some_and(|i| {
-                    i.votes >= AUDIT_VOTES
+                    i.votes >= needed
                         && i.posterior > AUDIT_POSTERIOR_Q16
                         && i.label.is_some_and(|l| l != label)
                 })

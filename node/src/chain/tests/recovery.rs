@@ -113,7 +113,7 @@ async fn a_silent_lane_s_task_is_opened_paid_and_closed_once_each_and_the_books_
     let balance = |account| async move { chain.balances(account).await.expect("answers").token };
     assert_eq!(balance(ann).await, Amount(300));
     assert_eq!(balance(bob).await, Amount(700));
-    assert_eq!(balance(client).await, Amount(9_050));
+    assert_eq!(balance(client).await, Amount(10_000 - 1_050 + 50));
 
     let books = audit(&c.world.profile).await.expect("the books agree");
     assert!(books.accepted > 0 && books.totals.released == Amount::ZERO);
