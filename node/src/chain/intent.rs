@@ -136,7 +136,7 @@ impl Intent {
                 key.extend_from_slice(&client.0);
             }
             Self::ClaimFallback { claim, .. } => {
-                key.push(b'W');
+                key.push(b'G');
                 key.extend_from_slice(&claim.pay.leaf().0);
             }
             Self::CloseFallback { task, client } => {
