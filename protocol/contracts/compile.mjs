@@ -2,6 +2,7 @@
 //
 //   node compile.mjs           write artifacts/<Name>.json
 //   node compile.mjs --check   fail when an artifact differs from a fresh compile
+//   node compile.mjs --ast     write out/ast/build-info.json, the syntax trees that static analysers read
 //
 // An artifact is {"abi", "bytecode", "contractName", "deployedBytecode"} with sorted keys and a trailing newline.
 // Output depends on the sources, the compiler version and the settings below, and on nothing else.
@@ -13,6 +14,7 @@ import { fileURLToPath } from "node:url";
 const ROOT = path.dirname(fileURLToPath(import.meta.url));
 const SOURCES = path.join(ROOT, "src");
 const ARTIFACTS = path.join(ROOT, "artifacts");
+const AST = path.join(ROOT, "out", "ast");
 /** Largest runtime code an account may hold, in bytes (EIP-170). */
 const CODE_LIMIT = 24_576;
 /** Must agree with foundry.toml, so that the tests run the code that is shipped. */
@@ -42,7 +44,8 @@ function loadCompiler() {
   }
 }
 
-function compile() {
+/** The compiler's version ("0.8.37"), its input without imports, and its output. */
+function compile(settings) {
   const solc = loadCompiler();
   const sources = {};
   for (const file of fs.readdirSync(SOURCES).filter((name) => name.endsWith(".sol")).sort()) {
@@ -54,13 +57,13 @@ function compile() {
       ? { contents: fs.readFileSync(file, "utf8") }
       : { error: `${name} not found in node_modules` };
   };
-  const input = JSON.stringify({ language: "Solidity", settings: SETTINGS, sources });
-  const output = JSON.parse(solc.compile(input, { import: resolve }));
+  const input = { language: "Solidity", settings, sources };
+  const output = JSON.parse(solc.compile(JSON.stringify(input), { import: resolve }));
   const problems = (output.errors ?? []).filter(
     (e) => e.severity === "error" || e.sourceLocation?.file.startsWith("src/"),
   );
   if (problems.length > 0) fail(`the sources do not compile cleanly\n${problems.map((e) => e.formattedMessage).join("\n")}`);
-  return output.contracts;
+  return { version: solc.version().split("+")[0], input, output };
 }
 
 /** Keys in order, at every depth; `view_` gets its public name. */
@@ -95,7 +98,26 @@ function artifacts(contracts) {
   return result;
 }
 
-const fresh = artifacts(compile());
+/**
+ * Writes the trees in the form Hardhat and Foundry give them. They are there before any code is generated, so this takes
+ * seconds; the code, which analysers want to see named, stays empty.
+ */
+function writeAst() {
+  const { version, input, output } = compile({ ...SETTINGS, outputSelection: { "*": { "": ["ast"], "*": ["abi"] } } });
+  const none = { object: "", sourceMap: "" };
+  for (const contract of Object.values(output.contracts).flatMap(Object.values)) {
+    contract.evm = { bytecode: none, deployedBytecode: none };
+  }
+  fs.mkdirSync(AST, { recursive: true });
+  fs.writeFileSync(path.join(AST, "build-info.json"), JSON.stringify({ solcVersion: version, input, output }));
+}
+
+if (process.argv.includes("--ast")) {
+  writeAst();
+  process.exit();
+}
+
+const fresh = artifacts(compile(SETTINGS).output.contracts);
 const present = fs.existsSync(ARTIFACTS) ? fs.readdirSync(ARTIFACTS).filter((name) => name.endsWith(".json")) : [];
 const orphans = present.filter((name) => !fresh.has(name));
 

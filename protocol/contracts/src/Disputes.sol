@@ -255,6 +255,7 @@ contract Disputes {
         if (signers.length != again.length) revert BadSignatureLength(secondSignatures.length);
         for (uint256 i; i < signers.length; ++i) {
             if (signers[i] != again[i]) revert DifferentSigners(i);
+            // slither-disable-next-line reentrancy-events: the wired registry, and the punishment is booked before.
             if (_punish(offence, signers[i], reporter)) {
                 emit Equivocated(first.lane, first.epoch, signers[i], a, b);
             }
@@ -286,6 +287,7 @@ contract Disputes {
     function _convict(Evidence calldata e, bytes32 hash, Fault fault) private {
         EpochHeader calldata h = e.chain[0];
         faulty[hash] = true;
+        // slither-disable-next-line reentrancy-events: the anchor this contract is wired to.
         bool rewound = anchor.rewind(h.lane, h.epoch, h.parent);
         emit FaultProven(h.lane, h.epoch, hash, fault, rewound, e.reporter);
         _punishAll(hash, e.signatures, e.reporter);
@@ -314,6 +316,7 @@ contract Disputes {
         signers = new address[](signatures.length / SIGNATURE_BYTES);
         for (uint256 i; i < signers.length; ++i) {
             bytes calldata s = signatures[i * SIGNATURE_BYTES:(i + 1) * SIGNATURE_BYTES];
+            // slither-disable-next-line unused-return: the third value only details the error.
             (address signer, ECDSA.RecoverError error_,) = ECDSA.tryRecover(digest, bytes32(s[:32]), bytes32(s[32:]));
             if (error_ != ECDSA.RecoverError.NoError) revert BadSignature(i);
             signers[i] = signer;

@@ -83,6 +83,7 @@ contract EpochAnchor is EIP712, ReentrancyGuardTransient {
     /// @notice Epochs a committee serves before it can be replaced.
     uint64 public immutable termEpochs;
 
+    // slither-disable-next-line uninitialized-state: written through storage pointers; zero is a lane without a committee.
     mapping(uint32 lane => Lane) private _lanes;
     mapping(uint32 lane => DrawRequest) private _draws;
     mapping(address account => Service) private _services;
@@ -210,6 +211,7 @@ contract EpochAnchor is EIP712, ReentrancyGuardTransient {
         Lane storage l = _drawable(lane);
         DrawRequest storage d = _draws[lane];
         uint64 term = _term(l) + 1;
+        // slither-disable-next-line uninitialized-local: stays empty when no draw is pending.
         address[] memory members;
         bool pending = d.candidates != address(0) && !_expired(d);
         if (pending) {
@@ -218,6 +220,7 @@ contract EpochAnchor is EIP712, ReentrancyGuardTransient {
             members = _bonded(CommitteeDraw.sample(CodeBlob.read(d.candidates), committeeMax, seed, lane, term));
         }
         if (members.length == 0) {
+            // slither-disable-next-line unused-return: they serve only when all fit, and then weights do not count.
             (members,) = registry.validators();
             if (members.length > committeeMax) {
                 if (!pending) revert DrawNotRequested(lane);
@@ -274,6 +277,7 @@ contract EpochAnchor is EIP712, ReentrancyGuardTransient {
         if (msg.sender != disputes) revert OnlyDisputes(msg.sender);
         Lane storage l = _lanes[lane];
         uint64 last = l.epoch;
+        // slither-disable-next-line reentrancy-benign,reentrancy-events: a distributor wired at deployment, which calls nobody.
         if (!distributors[lane].revoke(epoch, last)) return false;
         l.dismissedTerm = _term(l);
         _discharge(l);
@@ -395,6 +399,7 @@ contract EpochAnchor is EIP712, ReentrancyGuardTransient {
     /// @dev True when the beacon was never recorded; a value that exists cannot be thrown away by waiting.
     function _expired(DrawRequest storage d) private view returns (bool) {
         if (block.number <= d.requestedAt + DRAW_RETRY_BLOCKS) return false;
+        // slither-disable-next-line unused-return: asks whether there is a value, not which.
         (, bool ready) = beacon.valueAt(d.ref);
         return !ready;
     }
@@ -415,6 +420,7 @@ contract EpochAnchor is EIP712, ReentrancyGuardTransient {
 
     /// @dev Moves the settled tasks' money and activates the payout root, to the last unit.
     function _settle(EpochHeader calldata header, SettledTask[] calldata settled, address distributor) private {
+        // slither-disable-next-line uninitialized-local: a sum that starts at zero.
         uint256 moved;
         for (uint256 i; i < settled.length; ++i) {
             moved += escrow.release(settled[i].taskId, settled[i].client, header.lane, header.chainBlock, distributor);

@@ -16,6 +16,7 @@ library ExactTransfer {
     /// @dev Pulls `amount` from `from` into this contract; needs an allowance.
     function pullExact(IERC20 token, address from, uint256 amount) internal {
         uint256 before = token.balanceOf(address(this));
+        // slither-disable-next-line arbitrary-send-erc20: `from` is msg.sender at every call.
         token.safeTransferFrom(from, address(this), amount);
         _requireRise(token, address(this), before, amount);
     }

@@ -266,6 +266,7 @@ contract Registry is ReentrancyGuardTransient {
     /// @dev A neighbour on the right may be padding (account zero), which ends the tree.
     function withdraw(EpochHeader[] calldata heads, LossLeaf[][] calldata perLane) external nonReentrant {
         Account storage a = _leaving(msg.sender);
+        // slither-disable-next-line uninitialized-local: a sum that starts at zero.
         uint256 losses;
         if (a.roles & ROLE_LABELER != 0) {
             uint32 lanes = IAnchorView(anchor).lanes();
@@ -369,6 +370,7 @@ contract Registry is ReentrancyGuardTransient {
     /// @dev Loss root of a lane's last epoch, shown by its header; zero when there is no epoch.
     function _lossRoot(uint32 lane, EpochHeader calldata head) private view returns (bytes32) {
         if (head.lane != lane) revert NotTheHead(lane);
+        // slither-disable-next-line unused-return: `isHead` compares the hash; the term does not count.
         (uint64 epoch,,) = IAnchorView(anchor).head(lane);
         if (epoch == 0) return bytes32(0);
         if (!IAnchorView(anchor).isHead(head)) revert NotTheHead(lane);

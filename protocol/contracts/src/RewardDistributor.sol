@@ -167,6 +167,7 @@ contract RewardDistributor {
         returns (uint256 amount)
     {
         uint256 kept = _claimable(epoch);
+        // slither-disable-next-line divide-before-multiply: a length that is no multiple is refused below.
         uint256 count = leaves.length / LEAF_BYTES;
         if (
             count == 0 || count > MAX_SUBTREE || count & (count - 1) != 0 || count * LEAF_BYTES != leaves.length
@@ -200,10 +201,12 @@ contract RewardDistributor {
 
     /// @dev Whether a slot holds a root with money, and that of this epoch.
     function _isOf(uint256 kept, uint64 epoch) private pure returns (bool) {
+        // slither-disable-next-line incorrect-equality: a marker that is either this epoch's or another's.
         return kept >> 64 != 0 && uint8(kept) == uint8(epoch / KEPT_ROOTS);
     }
 
     function _matches(uint256 kept, bytes32 root, uint256 depth) private pure returns (bool) {
+        // slither-disable-next-line incorrect-equality: a hash and a depth, equal or not.
         return (kept ^ uint256(root)) >> 64 == 0 && uint8(kept >> 8) == depth;
     }
 

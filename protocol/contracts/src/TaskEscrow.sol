@@ -193,6 +193,7 @@ contract TaskEscrow is ReentrancyGuardTransient {
         uint96 deposit = (uint256(e.deposit) + amount).toUint96();
         _escrows[id].deposit = deposit;
         Checkpoints.Trace208 storage trace = _topUps[id];
+        // slither-disable-next-line unused-return: gives back the sums before and after, which are known.
         trace.push(block.number.toUint48(), trace.latest() + amount);
         token.pullExact(msg.sender, amount);
         emit ToppedUp(taskId, client, amount, deposit);
@@ -238,6 +239,7 @@ contract TaskEscrow is ReentrancyGuardTransient {
         // A lane without tasks has nothing to post: its silence counts from the funding.
         uint256 possibleAt = (since > e.fundedAt ? since : e.fundedAt) + FALLBACK_SECONDS;
         if (block.timestamp < possibleAt) revert LaneActive(e.lane, possibleAt);
+        // slither-disable-next-line unused-return: claims are proven against the header, which its hash names.
         (, bytes32 headerHash,) = IAnchorView(anchor).head(e.lane);
         uint64 closesAt = uint64(block.timestamp) + FALLBACK_SECONDS;
         _escrows[id].state = State.Fallback;
@@ -290,6 +292,7 @@ contract TaskEscrow is ReentrancyGuardTransient {
     function escrows(bytes32 taskId, address client) external view returns (Escrow memory) {
         bytes32 id = escrowId(taskId, client);
         Packed memory e = _escrows[id];
+        // slither-disable-next-line unused-return: without a top-up the block is zero; the sum is not shown.
         (, uint48 lastTopUpBlock,) = _topUps[id].latestCheckpoint();
         return Escrow(e.deposit, e.goldBond, e.lane, e.state == State.Settled, lastTopUpBlock, _late[id], e.fundedAt);
     }
@@ -319,9 +322,11 @@ contract TaskEscrow is ReentrancyGuardTransient {
 
     function _open(bytes32 id, bytes32 taskId, address client) private view returns (Packed memory e) {
         e = _escrows[id];
+        // slither-disable-start incorrect-equality: booked amounts and states, no balance that others can raise.
         if (e.deposit == 0) revert NotFunded(taskId, client);
         if (e.state == State.Settled) revert AlreadySettled(taskId, client);
         if (e.state == State.Fallback) revert InFallback(taskId, client);
+        // slither-disable-end incorrect-equality
     }
 
     function _running(bytes32 taskId, address client) private view returns (Fallback storage f) {
