@@ -121,7 +121,9 @@ contract LaneDouble {
     }
 
     function setEscrow(bytes32 taskId, address client, uint128 deposit, uint32 lane, bool settled) external {
-        _escrows[keccak256(abi.encode(taskId, client))] = TaskEscrow.Escrow(deposit, 0, lane, settled, 0, 0);
+        TaskEscrow.Escrow memory e;
+        (e.deposit, e.lane, e.settled) = (deposit, lane, settled);
+        _escrows[keccak256(abi.encode(taskId, client))] = e;
     }
 
     function isHead(EpochHeader calldata header) external view returns (bool) {
