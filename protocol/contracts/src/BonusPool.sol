@@ -27,50 +27,47 @@ interface IRoots {
 ///         lane says; after that everybody draws a part, and anyone may draw it for them. No other contract calls this one,
 ///         so the main reward is paid whatever a partner token does.
 /// @dev A split names weights and not amounts, so it is right for every token, whatever fees it takes and whenever money
-///      arrives. It is anchored in the header's state root:
-///        stateRoot  = keccak256(0x06 || BLAKE3 of the state (32 bytes) || root of the flat payouts (32) || bonus root (32))
-///        bonus leaf = keccak256(0x07 || task id (32) || client (20) || scored (1) || shares root (32) || total weight (16)
-///                     || number of shares (4)), one for each task of the lane with a bonus, ascending by task id and client, in
-///                     the tree of PositionalMerkle; no leaf: the bonus root is zero
-///      While a task is open, its leaf has scored = 0 and the weights that its accepted reveals would be paid at the flat
-///      rate. The epoch that settles it replaces the leaf by one with scored = 1, whose weights are what the epoch adds to
-///      the payees' main totals for this task, the client's remainder included; so a cancelled task's leaf names the client
-///      alone, and that is the refund. The leaf then stays in every later tree, so a split does not race the next epoch.
-///      The split is recorded once and never expires. What can go back to the client otherwise is a pool whose split nobody has
-///      recorded for LOCK_SECONDS after the first lock and for NOTICE_SECONDS after a public request; in that time a
-///      flat split can be recorded too, so the money of a lane without a committee goes to accepted work as well.
+///      arrives. Its leaf stands in the tree of PositionalMerkle whose root the header's state root names beside the state:
+///        bonus leaf = keccak256(0x0a || task id (32 bytes) || client (20) || scored (1) || shares root (32)
+///                     || total weight (16) || number of shares (4))
+///      The weights are base units of the main reward: what the task pays each payee for labels, and for the client what
+///      is left of the price of all labels it could have bought. So a label earns the same part of the bonus however many
+///      others were made, and a cancelled task's leaf names the client alone, which is the refund.
+///      The epoch that settles a task holds its leaf with scored = 1, no later one does. The header of every epoch holds a
+///      leaf with scored = 0 for each open task with accepted labels, at the flat rate; it counts when the escrow has opened
+///      the task for fallback, and only in the very header that pays the main reward then.
+///      A split is recorded once and claims never expire. Money goes back to the client without one in two cases:
+///      the fallback's window is over, or the task is settled and nobody showed its split for NOTICE_SECONDS after a
+///      public request.
 contract BonusPool is ShareLedger {
     /// @notice A task's bonus.
     struct Bonus {
         /// How it is shared; all zero until a split is recorded.
         ShareTree.Shares shares;
-        /// Unix time in seconds from which on a flat split can be recorded and a refund be requested; zero when nothing was
-        /// ever locked.
-        uint48 lockedUntil;
+        /// True once something was locked.
+        bool locked;
         /// Unix time in seconds from which on the client can be refunded if there is no split; zero when not requested.
         uint48 refundAt;
     }
 
-    /// @notice A leaf of the bonus tree, and what hides it in the state root.
+    /// @notice A bonus leaf, and its way to the state root.
     struct Split {
         /// BLAKE3 hash of the lane's state.
         bytes32 state;
-        /// Root of the flat payouts.
-        bytes32 flatRoot;
         /// True when the task was settled by its scores, false when the weights are those of the flat rate.
         bool scored;
         /// How the bonus is shared.
         ShareTree.Shares shares;
-        /// Position of the leaf in the bonus tree.
+        /// Position of the leaf in the tree that the state root names beside the state.
         uint256 index;
         /// Siblings from the bottom.
         bytes32[] proof;
     }
 
-    /// @notice From the first lock of a task's bonus until a flat split or a refund is possible.
-    uint256 public constant LOCK_SECONDS = 365 days;
     /// @notice From the request of a refund until it is possible.
-    uint256 public constant NOTICE_SECONDS = 90 days;
+    uint256 public constant NOTICE_SECONDS = 365 days;
+    /// @dev Roots that a lane's distributor keeps (RewardDistributor.KEPT_ROOTS).
+    uint256 private constant KEPT_ROOTS = 16;
 
     /// @notice The EpochAnchor.
     IAnchorLanes public immutable anchor;
@@ -108,14 +105,13 @@ contract BonusPool is ShareLedger {
     error TooEarly(uint256 notBefore);
     /// @notice The task belongs to another lane.
     error WrongLane(uint32 expected, uint32 given);
-    /// @notice The headers are not linked, or the last one is not the lane's head. Show all from the one that proves to the head.
+    /// @notice The headers are not linked, or the last one is not the lane's head. Show all from the one that proves to the
+    ///         head; for a flat split, the one header that the escrow's fallback names.
     error NotCanonical();
-    /// @notice This epoch could still be revoked, or is too old; show one of the lane's kept and claimable epochs.
+    /// @notice This epoch could still be revoked; wait until its payout root is claimable.
     error NotFinal(uint32 lane, uint64 epoch);
-    /// @notice A scored split needs a task that an epoch has settled.
+    /// @notice A scored split, and the request of a refund, need a task that an epoch has settled.
     error NotSettled(bytes32 taskId, address client);
-    /// @notice The task was settled meanwhile; a flat split has to be in the lane's newest header.
-    error Superseded(bytes32 taskId, address client);
     /// @notice Root, total weight and number of shares must not be zero.
     error EmptySplit();
     /// @notice The header's state root does not hold this split.
@@ -145,10 +141,8 @@ contract BonusPool is ShareLedger {
         bytes32 account = accountOf(taskId, msg.sender);
         Bonus storage b = _bonuses[account];
         if (b.shares.count != 0) revert AlreadySplit(taskId, msg.sender);
-        // A refund that is under way would take the new money along.
-        if (b.refundAt != 0) revert AlreadyRequested(b.refundAt);
-        if (b.lockedUntil == 0) {
-            b.lockedUntil = uint48(block.timestamp + LOCK_SECONDS);
+        if (!b.locked) {
+            b.locked = true;
             _open(account);
         }
         received = _pull(account, token, amount);
@@ -158,17 +152,27 @@ contract BonusPool is ShareLedger {
     /// @notice Records how a task's bonus is shared. Anyone may, once a header that says so can no longer be revoked.
     /// @param taskId hash of the manifest
     /// @param client who locked
-    /// @param headers linked headers of the task's lane: the one that proves, then all after it up to the lane's head
+    /// @param headers scored split: linked headers of the task's lane, the one that settled it and all after it up to the
+    ///        lane's head; flat split: the header that the escrow's fallback names, alone
     /// @param split the leaf and its way to the state root of `headers[0]`
     function recordSplit(bytes32 taskId, address client, EpochHeader[] calldata headers, Split calldata split)
         external
     {
         Bonus storage b = _bonuses[accountOf(taskId, client)];
-        if (b.lockedUntil == 0) revert NothingLocked(taskId, client);
+        if (!b.locked) revert NothingLocked(taskId, client);
         if (b.shares.count != 0) revert AlreadySplit(taskId, client);
         if (!ShareTree.isUsable(split.shares)) revert EmptySplit();
-        EpochHeader calldata header = _final(headers);
-        _checkTime(b, taskId, client, header.lane, headers.length, split.scored);
+        if (headers.length == 0) revert NotCanonical();
+        EpochHeader calldata header = headers[0];
+        if (split.scored) {
+            TaskEscrow.Escrow memory e = escrow.escrows(taskId, client);
+            // Another lane's committee has no say in this task.
+            if (e.lane != header.lane) revert WrongLane(e.lane, header.lane);
+            if (!e.settled) revert NotSettled(taskId, client);
+            _checkFinal(headers);
+        } else if (headers.length != 1 || EpochHeaders.hash(header) != escrow.fallbacks(taskId, client).headerHash) {
+            revert NotCanonical();
+        }
         if (header.stateRoot != _stateRoot(taskId, client, split)) revert BadSplit(taskId, client);
         b.shares = split.shares;
         emit SplitRecorded(taskId, client, header.lane, header.epoch, split.scored, split.shares);
@@ -195,26 +199,29 @@ contract BonusPool is ShareLedger {
         return _claimMany(accountOf(taskId, client), token, _shares(taskId, client), leaves);
     }
 
-    /// @notice Announces that the client may take back a bonus that nobody has recorded a split for. Anyone may call.
+    /// @notice Announces that the client may take back the bonus of a settled task that nobody has recorded a split for.
+    ///         Anyone may call.
     function requestRefund(bytes32 taskId, address client) external {
         Bonus storage b = _bonuses[accountOf(taskId, client)];
-        if (b.lockedUntil == 0) revert NothingLocked(taskId, client);
+        if (!b.locked) revert NothingLocked(taskId, client);
         if (b.shares.count != 0) revert AlreadySplit(taskId, client);
         if (b.refundAt != 0) revert AlreadyRequested(b.refundAt);
-        if (block.timestamp < b.lockedUntil) revert TooEarly(b.lockedUntil);
+        if (!escrow.escrows(taskId, client).settled) revert NotSettled(taskId, client);
         b.refundAt = uint48(block.timestamp + NOTICE_SECONDS);
         emit RefundRequested(taskId, client, b.refundAt);
     }
 
-    /// @notice Sends one token of a bonus without a split to its client, after the notice. Anyone may call, again for every
-    ///         token and for what arrives later.
+    /// @notice Sends one token of a bonus without a split to its client, after the notice or the fallback's window. Anyone may
+    ///         call, again for every token and for what arrives later.
     /// @param token an ERC-20, or the zero address for the chain's own coin
     /// @return amount base units sent
     function refund(bytes32 taskId, address client, address token) external nonReentrant returns (uint256 amount) {
         bytes32 account = accountOf(taskId, client);
         Bonus storage b = _bonuses[account];
         if (b.shares.count != 0) revert AlreadySplit(taskId, client);
-        if (b.refundAt == 0 || block.timestamp < b.refundAt) revert TooEarly(b.refundAt);
+        // A task in fallback is never settled, so at most one of the two is set.
+        uint256 notBefore = b.refundAt != 0 ? b.refundAt : escrow.fallbacks(taskId, client).closesAt;
+        if (notBefore == 0 || block.timestamp < notBefore) revert TooEarly(notBefore);
         amount = _balance(_till(account), token);
         if (amount == 0) revert NothingLeft(token);
         // Nothing was ever claimed here. The books start again, so that a split recorded after all shares only what comes later.
@@ -262,39 +269,18 @@ contract BonusPool is ShareLedger {
         if (shares.count == 0) revert NoSplit(taskId, client);
     }
 
-    /// @dev The first header, after showing that it is an ancestor of the lane's head (or the head) and beyond revocation.
-    function _final(EpochHeader[] calldata headers) private view returns (EpochHeader calldata header) {
-        if (headers.length == 0) revert NotCanonical();
-        for (uint256 i = 1; i < headers.length; ++i) {
+    /// @dev Reverts unless the first header is an ancestor of the lane's head, or the head, and beyond revocation.
+    function _checkFinal(EpochHeader[] calldata headers) private view {
+        uint256 count = headers.length;
+        for (uint256 i = 1; i < count; ++i) {
             if (headers[i].parent != EpochHeaders.hash(headers[i - 1])) revert NotCanonical();
         }
-        if (!anchor.isHead(headers[headers.length - 1])) revert NotCanonical();
-        // Linked headers are of one lane, because the anchor only takes a header whose parent is its own lane's head.
-        header = headers[0];
-        (,, bool claimable) = IRoots(anchor.distributors(header.lane)).roots(header.epoch);
-        if (!claimable) revert NotFinal(header.lane, header.epoch);
-    }
-
-    /// @dev Reverts unless such a split can be recorded now from such a header.
-    function _checkTime(
-        Bonus storage b,
-        bytes32 taskId,
-        address client,
-        uint32 lane,
-        uint256 headers,
-        bool scored
-    ) private view {
-        TaskEscrow.Escrow memory e = escrow.escrows(taskId, client);
-        // Another lane's committee has no say in this task.
-        if (e.lane != lane) revert WrongLane(e.lane, lane);
-        if (scored) {
-            if (!e.settled) revert NotSettled(taskId, client);
-        } else {
-            if (block.timestamp < b.lockedUntil) revert TooEarly(b.lockedUntil);
-            // A header from before the settlement still holds the flat leaf; the newest one does not, unless the money went
-            // out of the escrow without any epoch.
-            if (e.settled && headers != 1) revert Superseded(taskId, client);
-        }
+        if (!anchor.isHead(headers[count - 1])) revert NotCanonical();
+        // Linked headers are of one lane, because the anchor only takes a header whose parent is its own lane's head. Only the
+        // last KEPT_ROOTS epochs can be asked for; when one of them is final, so are all before it.
+        EpochHeader calldata asked = headers[count > KEPT_ROOTS ? count - KEPT_ROOTS : 0];
+        (,, bool claimable) = IRoots(anchor.distributors(asked.lane)).roots(asked.epoch);
+        if (!claimable) revert NotFinal(asked.lane, asked.epoch);
     }
 
     function _stateRoot(bytes32 taskId, address client, Split calldata split) private pure returns (bytes32) {
@@ -302,7 +288,7 @@ contract BonusPool is ShareLedger {
         if (depth > PositionalMerkle.MAX_DEPTH || split.index >> depth != 0) revert BadSplit(taskId, client);
         bytes32 leaf = keccak256(
             abi.encodePacked(
-                uint8(0x07),
+                uint8(0x0a),
                 taskId,
                 client,
                 split.scored,
@@ -311,7 +297,6 @@ contract BonusPool is ShareLedger {
                 split.shares.count
             )
         );
-        bytes32 bonusRoot = PositionalMerkle.climb(leaf, split.index, split.proof);
-        return keccak256(abi.encodePacked(uint8(0x06), split.state, split.flatRoot, bonusRoot));
+        return PositionalMerkle.stateRoot(split.state, PositionalMerkle.climb(leaf, split.index, split.proof));
     }
 }

@@ -5,8 +5,8 @@ import {PositionalMerkle} from "./PositionalMerkle.sol";
 
 /// @title Merkle trees of shares that cannot promise more than the whole
 /// @notice Shape, shared bit for bit with the network's nodes:
-///   share leaf = keccak256(0x08 || payee (20 bytes) || weight (16 bytes, big endian)),
-///   inner node = keccak256(0x09 || left || sum of the weights under left (16 bytes) || right || sum under right (16 bytes)).
+///   share leaf = keccak256(0x0b || payee (20 bytes) || weight (16 bytes, big endian)),
+///   inner node = keccak256(0x0c || left || sum of the weights under left (16 bytes) || right || sum under right (16 bytes)).
 ///   Leaves are padded on the right to the next power of two with the zero word and the sum zero; inner nodes over
 ///   padding are computed like any other. One leaf: the root is the leaf.
 ///   A proof lists the siblings with their sums from the bottom; bit i of the index is 1 when the node at height i is a
@@ -35,12 +35,12 @@ library ShareTree {
 
     /// @dev Leaf of `payee`, who takes part with `weight`.
     function leaf(address payee, uint128 weight) internal pure returns (bytes32) {
-        return keccak256(abi.encodePacked(uint8(0x08), payee, weight));
+        return keccak256(abi.encodePacked(uint8(0x0b), payee, weight));
     }
 
     /// @dev Node over two others.
     function inner(bytes32 left, uint128 leftSum, bytes32 right, uint128 rightSum) internal pure returns (bytes32) {
-        return keccak256(abi.encodePacked(uint8(0x09), left, leftSum, right, rightSum));
+        return keccak256(abi.encodePacked(uint8(0x0c), left, leftSum, right, rightSum));
     }
 
     /// @dev True when `shares` could be a tree with something to share.

@@ -111,6 +111,7 @@ contract LaneDouble {
     mapping(bytes32 hash => bool) private _heads;
     mapping(uint64 epoch => bool) private _claimable;
     mapping(bytes32 id => TaskEscrow.Escrow) private _escrows;
+    mapping(bytes32 id => TaskEscrow.Fallback) private _fallbacks;
 
     function setHead(bytes32 hash, bool on) external {
         _heads[hash] = on;
@@ -124,6 +125,11 @@ contract LaneDouble {
         TaskEscrow.Escrow memory e;
         (e.deposit, e.lane, e.settled) = (deposit, lane, settled);
         _escrows[keccak256(abi.encode(taskId, client))] = e;
+    }
+
+    /// @dev Opens a task for fallback with `header` as the lane's last word.
+    function setFallback(bytes32 taskId, address client, bytes32 header, uint64 closesAt) external {
+        _fallbacks[keccak256(abi.encode(taskId, client))] = TaskEscrow.Fallback(header, 1, closesAt, false);
     }
 
     function isHead(EpochHeader calldata header) external view returns (bool) {
@@ -152,5 +158,9 @@ contract LaneDouble {
 
     function escrows(bytes32 taskId, address client) external view returns (TaskEscrow.Escrow memory) {
         return _escrows[keccak256(abi.encode(taskId, client))];
+    }
+
+    function fallbacks(bytes32 taskId, address client) external view returns (TaskEscrow.Fallback memory) {
+        return _fallbacks[keccak256(abi.encode(taskId, client))];
     }
 }

@@ -81,7 +81,7 @@ contract AssetGasTest is World {
         pool.lock(TASK, IERC20(address(token)), 1000e6);
         _ceiling("lock, later", 73_000);
         ShareLedger.Claim memory c = _record(pool, 1);
-        _ceiling("recordSplit, 1 header, 1,000 tasks in the tree", 123_000);
+        _ceiling("recordSplit, 1 header, 1,000 leaves in the tree", 123_000);
         pool.claim(TASK, address(this), address(token), c);
         _ceiling("claim of a bonus, first, 10,000 payees", 140_500);
     }
@@ -92,19 +92,19 @@ contract AssetGasTest is World {
         escrow.fund(TASK, 0, 100e6, 0);
         pool.lock(TASK, IERC20(address(token)), 1000e6);
         _record(pool, 16);
-        _ceiling("recordSplit, 16 headers, 1,000 tasks in the tree", 223_000);
+        _ceiling("recordSplit, 16 headers, 1,000 leaves in the tree", 223_000);
     }
 
     /// @dev Settles the task, posts epochs up to `headers` in all and records the split from the first.
     function _record(BonusPool pool, uint256 headers) private returns (ShareLedger.Claim memory c) {
         BonusPool.Split memory s;
         (s.shares, c) = _tree(address(0xF00D));
-        (s.state, s.flatRoot, s.scored) = (keccak256("state"), keccak256("flat"), true);
+        (s.state, s.scored) = (keccak256("state"), true);
         s.index = 555;
         s.proof = new bytes32[](10);
         bytes32 node = keccak256(
             bytes.concat(
-                hex"07",
+                hex"0a",
                 TASK,
                 bytes20(address(this)),
                 hex"01",
@@ -122,7 +122,7 @@ contract AssetGasTest is World {
         EpochHeader[] memory list = new EpochHeader[](headers);
         for (uint256 i; i < headers; ++i) {
             SettledTask[] memory settled = i == 0 ? _one(TASK, address(this)) : _none();
-            bytes32 state = i == 0 ? keccak256(bytes.concat(hex"06", s.state, s.flatRoot, node)) : keccak256("state");
+            bytes32 state = i == 0 ? keccak256(bytes.concat(hex"07", s.state, node)) : keccak256("state");
             list[i] = _posted(settled, state, keccak256("reputations"));
         }
         pool.recordSplit(TASK, address(this), list, s);

@@ -6,6 +6,7 @@ import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/Reentrancy
 
 import {BonusPool, IAnchorLanes} from "../src/BonusPool.sol";
 import {EpochHeader, SettledTask} from "../src/EpochHeader.sol";
+import {PositionalMerkle} from "../src/PositionalMerkle.sol";
 import {ShareLedger} from "../src/ShareLedger.sol";
 import {ShareTree} from "../src/ShareTree.sol";
 import {TaskEscrow} from "../src/TaskEscrow.sol";
@@ -24,7 +25,7 @@ library Bonuses {
     {
         return keccak256(
             bytes.concat(
-                hex"07",
+                hex"0a",
                 taskId,
                 bytes20(client),
                 scored ? bytes1(0x01) : bytes1(0x00),
@@ -35,8 +36,8 @@ library Bonuses {
         );
     }
 
-    function stateRoot(bytes32 state, bytes32 flatRoot, bytes32 bonusRoot) internal pure returns (bytes32) {
-        return keccak256(bytes.concat(hex"06", state, flatRoot, bonusRoot));
+    function stateRoot(bytes32 state, bytes32 flatRoot) internal pure returns (bytes32) {
+        return keccak256(bytes.concat(hex"07", state, flatRoot));
     }
 }
 
@@ -80,7 +81,6 @@ contract BonusPoolTest is Checks {
     /// @dev A split of the bonus by `payees` and `weights`, its leaf the second of three, and the header that holds it.
     function _split(bool scored) private view returns (BonusPool.Split memory s, EpochHeader memory h) {
         s.state = keccak256("state");
-        s.flatRoot = keccak256("flat");
         s.scored = scored;
         s.shares = ShareTrees.build(payees, weights);
         s.index = 1;
@@ -89,12 +89,14 @@ contract BonusPoolTest is Checks {
 
     function _wrap(BonusPool.Split memory s) private pure returns (BonusPool.Split memory, EpochHeader memory h) {
         bytes32[] memory leaves = new bytes32[](3);
-        (leaves[0], leaves[2]) = (keccak256("before"), keccak256("after"));
+        // What pays the main reward of an open task stands in the same tree.
+        leaves[0] = PositionalMerkle.flatLeaf(TASK, CLIENT, address(0xA1), 7);
+        leaves[2] = keccak256("after");
         leaves[1] = Bonuses.leaf(TASK, CLIENT, s.scored, s.shares);
         s.proof = Trees.proof(leaves, 1);
         h.lane = LANE;
         h.epoch = 7;
-        h.stateRoot = Bonuses.stateRoot(s.state, s.flatRoot, Trees.root(leaves));
+        h.stateRoot = Bonuses.stateRoot(s.state, Trees.root(leaves));
         return (s, h);
     }
 
@@ -107,6 +109,11 @@ contract BonusPoolTest is Checks {
         lane.setHead(lane.hashOf(h), true);
         lane.setClaimable(h.epoch, true);
         return _chain(h);
+    }
+
+    /// @dev The escrow opens the task for fallback by `h`, which can be closed after `window` seconds.
+    function _fallBack(EpochHeader memory h, uint256 window) private {
+        lane.setFallback(TASK, CLIENT, lane.hashOf(h), uint64(vm.getBlockTimestamp() + window));
     }
 
     function _record() private {
@@ -141,27 +148,31 @@ contract BonusPoolTest is Checks {
         vm.warp(vm.getBlockTimestamp() + time);
     }
 
-    /// @dev Values computed outside Solidity.
+    /// @dev Values computed outside Solidity, and by the nodes' code.
     function test_leaf_and_state_root_are_those_of_the_vectors() public {
         bytes32 task = hex"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
         address client = 0xCcCCccccCCCCcCCCCCCcCcCccCcCCCcCcccccccC;
-        ShareTree.Shares memory shares =
-            ShareTree.Shares(hex"7afd8337cf2a25812e6cbd27168546c741294c67776d0d379d96e5b2ae9fee2b", 1_000_008, 3);
-        bytes32[] memory leaves = new bytes32[](2);
-        leaves[0] = Bonuses.leaf(task, client, true, shares);
-        leaves[1] =
+        ShareTree.Shares memory shares = ShareTree.Shares(hex"a2130943edb847ff3fdb40e12029c4c5d895f8b77004b16f26815f282413fd2a", 1_000_008, 3);
+        bytes32[] memory leaves = new bytes32[](3);
+        leaves[0] = PositionalMerkle.flatLeaf(
+            hex"bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",
+            client,
+            address(bytes20(hex"2222222222222222222222222222222222222222")),
+            1_000_000
+        );
+        leaves[1] = Bonuses.leaf(task, client, true, shares);
+        leaves[2] =
             Bonuses.leaf(hex"bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb", client, false, shares);
-        eq(leaves[0], hex"e271dbe167d76457c70f306d53c299fbb80fa2094fb223969a4663ca84272c68", "leaf");
-        eq(Trees.root(leaves), hex"701548d18059123cb95c979f4a368e884e678b0f9cefb2abab3a18a68376dede", "bonus root");
+        eq(leaves[1], hex"da63229460a21a323d9275fc1a16a1f5cb7fcea6b467600566be56e3e9044785", "leaf");
+        eq(Trees.root(leaves), hex"641a2696214aaaea85a5a73a5da64b371e1891fc1d194fddf832d982dea9a4c5", "flat root");
         // And the contract takes exactly that.
         EpochHeader memory h;
         h.lane = LANE;
         h.epoch = 1;
-        h.stateRoot = hex"64f533f35e3679bb8299bbcc56923421085053684da878e901d6c27df9ee297b";
+        h.stateRoot = hex"24b7e5b29ef6fce97f3bb66cc7994a163f45ccb71ec3359929ecb1e56640e978";
         BonusPool.Split memory s;
         s.state = hex"dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd";
-        s.flatRoot = hex"eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee";
-        (s.scored, s.shares, s.proof) = (true, shares, Trees.proof(leaves, 0));
+        (s.scored, s.shares, s.index, s.proof) = (true, shares, 1, Trees.proof(leaves, 1));
         lane.setEscrow(task, client, 1, LANE, false);
         partner.mint(client, 5);
         vm.prank(client);
@@ -221,7 +232,7 @@ contract BonusPoolTest is Checks {
         partner.setSilent(true);
         vm.expectRevert(abi.encodeWithSelector(ShareLedger.NothingReceived.selector, address(partner)));
         _lock(partner, 1);
-        eq(pool.bonusOf(TASK, CLIENT).lockedUntil, 0, "nothing was locked");
+        yes(!pool.bonusOf(TASK, CLIENT).locked, "nothing was locked");
     }
 
     function test_a_split_needs_a_lock_and_is_recorded_once() public {
@@ -252,21 +263,20 @@ contract BonusPoolTest is Checks {
         _settled(true);
         (BonusPool.Split memory right, EpochHeader memory h) = _split(true);
         EpochHeader[] memory list = _anchored(h);
-        for (uint256 part; part < 8; ++part) {
+        for (uint256 part; part < 7; ++part) {
             BonusPool.Split memory s = abi.decode(abi.encode(right), (BonusPool.Split));
             if (part == 0) s.state = keccak256("another");
-            if (part == 1) s.flatRoot = keccak256("another");
-            if (part == 2) s.shares.root = keccak256("another");
-            if (part == 3) s.shares.totalWeight += 1;
-            if (part == 4) s.shares.count += 1;
-            if (part == 5) s.index = 0;
-            if (part == 6) s.index = 5;
-            if (part == 7) s.proof = new bytes32[](41);
+            if (part == 1) s.shares.root = keccak256("another");
+            if (part == 2) s.shares.totalWeight += 1;
+            if (part == 3) s.shares.count += 1;
+            if (part == 4) s.index = 0;
+            if (part == 5) s.index = 5;
+            if (part == 6) s.proof = new bytes32[](41);
             vm.expectRevert(abi.encodeWithSelector(BonusPool.BadSplit.selector, TASK, CLIENT));
             pool.recordSplit(TASK, CLIENT, list, s);
         }
-        // The same leaf as a flat one, after the lock, is not what was signed either.
-        _later(366 days);
+        // The same leaf as a flat one is not what was signed either.
+        _fallBack(h, 14 days);
         right.scored = false;
         vm.expectRevert(abi.encodeWithSelector(BonusPool.BadSplit.selector, TASK, CLIENT));
         pool.recordSplit(TASK, CLIENT, list, right);
@@ -357,35 +367,85 @@ contract BonusPoolTest is Checks {
         eq(_claim(partner, 2), 300, "claimable");
     }
 
-    function test_without_a_settlement_accepted_work_shares_at_the_flat_rate() public {
+    /// @dev Only the last KEPT_ROOTS epochs can be asked for: the oldest of them speaks for all before it.
+    function test_a_split_can_be_recorded_however_far_the_lane_has_gone() public {
         _lock(partner, 600);
-        (BonusPool.Split memory s, EpochHeader memory h) = _split(false);
-        EpochHeader[] memory list = _anchored(h);
-        uint256 until = vm.getBlockTimestamp() + pool.LOCK_SECONDS();
-        vm.expectRevert(abi.encodeWithSelector(BonusPool.TooEarly.selector, until));
+        _settled(true);
+        (BonusPool.Split memory s, EpochHeader memory h) = _split(true);
+        EpochHeader[] memory list = new EpochHeader[](20);
+        list[0] = h;
+        for (uint256 i = 1; i < 20; ++i) {
+            list[i].lane = LANE;
+            list[i].epoch = h.epoch + uint64(i);
+            list[i].parent = lane.hashOf(list[i - 1]);
+        }
+        lane.setHead(lane.hashOf(list[19]), true);
+        for (uint256 i; i < 20; ++i) {
+            lane.setClaimable(h.epoch + uint64(i), i != 4);
+        }
+        vm.expectRevert(abi.encodeWithSelector(BonusPool.NotFinal.selector, LANE, h.epoch + 4));
         pool.recordSplit(TASK, CLIENT, list, s);
-        vm.warp(until);
+        for (uint256 i; i < 20; ++i) {
+            lane.setClaimable(h.epoch + uint64(i), i == 4);
+        }
         pool.recordSplit(TASK, CLIENT, list, s);
         eq(_claim(partner, 2), 300, "claimable");
     }
 
-    /// @dev An older header still holds the flat leaf when the newest holds the scored one.
-    function test_a_flat_split_is_superseded_by_the_settlement() public {
+    function test_in_a_fallback_accepted_work_shares_at_the_flat_rate() public {
         _lock(partner, 600);
-        _later(365 days);
-        _settled(true);
         (BonusPool.Split memory s, EpochHeader memory h) = _split(false);
-        lane.setClaimable(h.epoch, true);
-        EpochHeader[] memory list = new EpochHeader[](2);
-        list[0] = h;
-        list[1].lane = LANE;
-        list[1].parent = lane.hashOf(h);
-        lane.setHead(lane.hashOf(list[1]), true);
-        vm.expectRevert(abi.encodeWithSelector(BonusPool.Superseded.selector, TASK, CLIENT));
+        EpochHeader[] memory list = _anchored(h);
+        vm.expectRevert(BonusPool.NotCanonical.selector);
         pool.recordSplit(TASK, CLIENT, list, s);
-        // The money went out of the escrow by fallback, so no later epoch exists and the flat leaf is the last word.
-        pool.recordSplit(TASK, CLIENT, _anchored(h), s);
-        eq(_claim(partner, 0), 100, "claimable");
+        _fallBack(h, 14 days);
+        EpochHeader[] memory more = new EpochHeader[](2);
+        (more[0], more[1]) = (h, h);
+        vm.expectRevert(BonusPool.NotCanonical.selector);
+        pool.recordSplit(TASK, CLIENT, more, s);
+        vm.expectRevert(BonusPool.NotCanonical.selector);
+        pool.recordSplit(TASK, CLIENT, new EpochHeader[](0), s);
+        // The lane may go on meanwhile: the escrow's header is the last word about this task.
+        lane.setHead(lane.hashOf(h), false);
+        lane.setClaimable(h.epoch, false);
+        pool.recordSplit(TASK, CLIENT, list, s);
+        eq(_claim(partner, 2), 300, "claimable");
+        vm.expectRevert(abi.encodeWithSelector(BonusPool.AlreadySplit.selector, TASK, CLIENT));
+        _lock(partner, 1);
+        _later(10_000 days);
+        vm.expectRevert(abi.encodeWithSelector(BonusPool.AlreadySplit.selector, TASK, CLIENT));
+        pool.refund(TASK, CLIENT, address(partner));
+        eq(pool.claimMany(TASK, CLIENT, address(partner), _all()), 300, "claims never expire");
+    }
+
+    function test_another_header_than_the_fallbacks_proves_no_flat_split() public {
+        _lock(partner, 600);
+        (BonusPool.Split memory s, EpochHeader memory h) = _split(false);
+        _fallBack(h, 14 days);
+        h.epoch += 1;
+        EpochHeader[] memory list = _anchored(h);
+        vm.expectRevert(BonusPool.NotCanonical.selector);
+        pool.recordSplit(TASK, CLIENT, list, s);
+    }
+
+    function test_a_fallbacks_bonus_nobody_recorded_goes_back_after_the_window() public {
+        _lock(partner, 600);
+        (BonusPool.Split memory s, EpochHeader memory h) = _split(false);
+        vm.expectRevert(abi.encodeWithSelector(BonusPool.TooEarly.selector, 0));
+        pool.refund(TASK, CLIENT, address(partner));
+        _fallBack(h, 14 days);
+        uint256 free = vm.getBlockTimestamp() + 14 days;
+        vm.expectRevert(abi.encodeWithSelector(BonusPool.NotSettled.selector, TASK, CLIENT));
+        pool.requestRefund(TASK, CLIENT);
+        vm.warp(free - 1);
+        vm.expectRevert(abi.encodeWithSelector(BonusPool.TooEarly.selector, free));
+        pool.refund(TASK, CLIENT, address(partner));
+        vm.warp(free);
+        eq(pool.refund(TASK, CLIENT, address(partner)), 600, "all of it");
+        // A split that comes now shares what comes later.
+        _send(60);
+        pool.recordSplit(TASK, CLIENT, _chain(h), s);
+        eq(_claim(partner, 2), 30, "half of what came later");
     }
 
     function test_a_bonus_nobody_recorded_goes_back_after_the_notice() public {
@@ -393,19 +453,15 @@ contract BonusPoolTest is Checks {
         pool.requestRefund(TASK, CLIENT);
         _lock(partner, 600);
         _lock(other, 60);
-        uint256 until = vm.getBlockTimestamp() + pool.LOCK_SECONDS();
-        vm.warp(until - 1);
-        vm.expectRevert(abi.encodeWithSelector(BonusPool.TooEarly.selector, until));
+        vm.expectRevert(abi.encodeWithSelector(BonusPool.NotSettled.selector, TASK, CLIENT));
         pool.requestRefund(TASK, CLIENT);
+        _settled(true);
         vm.expectRevert(abi.encodeWithSelector(BonusPool.TooEarly.selector, 0));
         pool.refund(TASK, CLIENT, address(partner));
-        vm.warp(until);
         pool.requestRefund(TASK, CLIENT);
-        uint256 free = until + pool.NOTICE_SECONDS();
+        uint256 free = vm.getBlockTimestamp() + pool.NOTICE_SECONDS();
         vm.expectRevert(abi.encodeWithSelector(BonusPool.AlreadyRequested.selector, free));
         pool.requestRefund(TASK, CLIENT);
-        vm.expectRevert(abi.encodeWithSelector(BonusPool.AlreadyRequested.selector, free));
-        _lock(partner, 1);
         vm.warp(free - 1);
         vm.expectRevert(abi.encodeWithSelector(BonusPool.TooEarly.selector, free));
         pool.refund(TASK, CLIENT, address(partner));
@@ -427,9 +483,9 @@ contract BonusPoolTest is Checks {
 
     function test_work_can_still_be_recorded_in_the_notice_and_ends_the_refund() public {
         _lock(partner, 600);
-        _later(365 days);
+        _settled(true);
         pool.requestRefund(TASK, CLIENT);
-        _later(90 days - 1);
+        _later(365 days - 1);
         _record();
         _later(10_000 days);
         vm.expectRevert(abi.encodeWithSelector(BonusPool.AlreadySplit.selector, TASK, CLIENT));
@@ -443,9 +499,9 @@ contract BonusPoolTest is Checks {
         _lock(partner, 1);
         (bool sent,) = pool.till(TASK, CLIENT).call{value: 60}("");
         yes(sent, "the till takes coins");
-        _later(365 days);
+        _settled(true);
         pool.requestRefund(TASK, CLIENT);
-        _later(90 days);
+        _later(365 days);
         eq(pool.refund(TASK, CLIENT, address(0)), 60, "coins");
         eq(CLIENT.balance, 60, "at the client");
         _record();
@@ -496,9 +552,9 @@ contract BonusPoolTest is Checks {
         lane.setEscrow(keccak256("second"), CLIENT, 1, LANE, false);
         vm.prank(CLIENT);
         pool.lock(keccak256("second"), IERC20(address(partner)), 600);
-        _later(365 days);
+        lane.setEscrow(keccak256("second"), CLIENT, 1, LANE, true);
         pool.requestRefund(keccak256("second"), CLIENT);
-        _later(90 days);
+        _later(365 days);
         partner.arm(
             address(pool), abi.encodeCall(pool.refund, (keccak256("second"), CLIENT, address(partner)))
         );
@@ -577,14 +633,12 @@ contract BonusPoolNetworkTest is World {
 
     function _settle() private returns (EpochHeader[] memory list, BonusPool.Split memory s) {
         s.state = keccak256("state");
-        s.flatRoot = keccak256("flat");
         s.scored = true;
         s.shares = ShareTrees.build(payees, weights);
         SettledTask[] memory settled = _one(TASK, CLIENT);
         list = new EpochHeader[](2);
         list[0] = _next(0, settled);
-        list[0].stateRoot =
-            Bonuses.stateRoot(s.state, s.flatRoot, Bonuses.leaf(TASK, CLIENT, true, s.shares));
+        list[0].stateRoot = Bonuses.stateRoot(s.state, Bonuses.leaf(TASK, CLIENT, true, s.shares));
         list[0].payoutRoot = Trees.root(Trees.payoutLeaves(payees, weights));
         list[0].payoutCount = 2;
         _post(list[0], settled);
@@ -635,5 +689,37 @@ contract BonusPoolNetworkTest is World {
         first[0] = list[0];
         vm.expectRevert(BonusPool.NotCanonical.selector);
         pool.recordSplit(TASK, CLIENT, first, s);
+    }
+
+    /// @dev One header and one tree pay both rewards of a lane whose committee is gone.
+    function test_a_fallback_pays_both_rewards_from_one_header() public {
+        bytes32[] memory leaves = new bytes32[](3);
+        leaves[0] = PositionalMerkle.flatLeaf(TASK, CLIENT, payees[0], weights[0]);
+        leaves[1] = PositionalMerkle.flatLeaf(TASK, CLIENT, payees[1], weights[1]);
+        BonusPool.Split memory s;
+        (s.state, s.shares, s.index) = (keccak256("state"), ShareTrees.build(payees, weights), 2);
+        leaves[2] = Bonuses.leaf(TASK, CLIENT, false, s.shares);
+        s.proof = Trees.proof(leaves, 2);
+        EpochHeader[] memory list = new EpochHeader[](1);
+        list[0] = _next(0, _none());
+        list[0].stateRoot = Bonuses.stateRoot(s.state, Trees.root(leaves));
+        _post(list[0], _none());
+        vm.expectRevert(BonusPool.NotCanonical.selector);
+        pool.recordSplit(TASK, CLIENT, list, s);
+        vm.warp(vm.getBlockTimestamp() + FALLBACK);
+        escrow.openFallback(TASK, CLIENT);
+        pool.recordSplit(TASK, CLIENT, list, s);
+        for (uint256 i; i < 2; ++i) {
+            escrow.claimFallback(
+                TASK,
+                CLIENT,
+                list[0],
+                TaskEscrow.FallbackClaim(payees[i], weights[i], s.state, i, Trees.proof(leaves, i))
+            );
+            eq(token.balanceOf(payees[i]), weights[i], "main reward");
+            pool.claim(TASK, CLIENT, address(partner), ShareTrees.claim(payees, weights, i));
+        }
+        eq(partner.balanceOf(payees[0]), 600, "first bonus");
+        eq(partner.balanceOf(payees[1]), 300, "second bonus");
     }
 }

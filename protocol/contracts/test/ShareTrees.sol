@@ -34,11 +34,11 @@ library ShareTrees {
     }
 
     function leaf(address payee, uint128 weight) internal pure returns (bytes32) {
-        return keccak256(bytes.concat(hex"08", bytes20(payee), bytes16(weight)));
+        return keccak256(bytes.concat(hex"0b", bytes20(payee), bytes16(weight)));
     }
 
     function inner(ShareTree.Node memory left, ShareTree.Node memory right) internal pure returns (bytes32) {
-        return keccak256(bytes.concat(hex"09", left.hash, bytes16(left.sum), right.hash, bytes16(right.sum)));
+        return keccak256(bytes.concat(hex"0c", left.hash, bytes16(left.sum), right.hash, bytes16(right.sum)));
     }
 
     function _row(address[] memory payees, uint128[] memory weights)
