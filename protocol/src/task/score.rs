@@ -504,6 +504,7 @@ impl TaskState {
                 root: scoring.score_root(),
                 proof: None,
             }),
+            bonus: None,
         };
         (outcome, evidence)
     }
