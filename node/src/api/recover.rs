@@ -115,6 +115,7 @@ async fn pay(
         Ok(Fallback {
             header: Some(header),
             claims,
+            ..
         }) => {
             let wanted = |p: Account| payee.is_none_or(|only| only == p);
             for claim in claims.iter().filter(|c| wanted(c.pay.payee)) {

@@ -15,7 +15,8 @@ import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 ///   A proof lists the siblings from the bottom; bit i of the index is 1 when the node at height i is a right child.
 ///   A header's state root = keccak256(0x07 || BLAKE3 hash of the lane's state || root of the flat leaves).
 /// @dev The prefixes keep the kinds of leaves and inner nodes apart, so none can be read as another. The network's nodes use
-///      0x03 and 0x04 for records and reputations.
+///      0x03, 0x04 and 0x08 for records, reputations and scores; 0x0a is a bonus leaf, which stands after the flat leaves of a
+///      state root (see BonusPool), 0x0b and 0x0c belong to ShareTree.
 library PositionalMerkle {
     /// @dev Highest tree a proof may climb, in levels; 2^40 leaves are far beyond any epoch.
     uint256 internal constant MAX_DEPTH = 40;

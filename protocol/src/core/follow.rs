@@ -427,6 +427,7 @@ impl Core {
             let none = Fallback {
                 header: None,
                 claims: Vec::new(),
+                bonus: None,
             };
             let fallback = file.map_or(none, |f| f.fallback(&task, &client));
             (task, client, fallback)

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
+    bonus::Bonus,
     fallback::{FlatPayouts, state_root},
     state::{Evidence, LaneState, role},
     trees::records_root,
@@ -13,7 +14,7 @@ use crate::{
     limit,
     message::{BlockNews, EpochBody, EpochHeader, Kind, SettledTask},
     network::NetworkProfile,
-    task::{CancelReason, Money, Phase, TaskOutcome, TaskState},
+    task::{CancelReason, LabelerOutcome, Money, Phase, TaskOutcome, TaskState},
     verify::{Authentic, Body},
 };
 
@@ -71,7 +72,7 @@ pub struct Applied {
     pub settled: Vec<SettledTask>,
     /// Their outcomes.
     pub outcomes: Vec<TaskOutcome>,
-    /// What the tasks that stayed open would pay without a committee.
+    /// What the tasks that stayed open would pay without a committee, and how bonuses are shared.
     pub flat: FlatPayouts,
 }
 
@@ -270,6 +271,7 @@ impl LaneState {
             profile,
             settled: Vec::new(),
             outcomes: Vec::new(),
+            bonuses: Vec::new(),
             changed: false,
         };
         step.run(&by_task)?;
@@ -301,7 +303,9 @@ struct Step<'p> {
     state: LaneState,
     profile: &'p NetworkProfile,
     settled: Vec<SettledTask>,
-    outcomes: Vec<TaskOutcome>,
+    /// With their clients.
+    outcomes: Vec<(Account, TaskOutcome)>,
+    bonuses: Vec<Bonus>,
     changed: bool,
 }
 
@@ -468,11 +472,22 @@ impl Step<'_> {
             e.beta_milli = e.beta_milli.saturating_add(wrong.saturating_mul(1000));
         }
         let amount = Amount(task.deposit.0 + task.gold_bond.0);
-        self.release(task.id, task.manifest.client, amount, settlement.credits);
-        if let Some(score) = &settlement.outcome.score {
+        let client = task.manifest.client;
+        self.release(task.id, client, amount, settlement.credits);
+        let outcome = settlement.outcome;
+        let pay_of = |l: &LabelerOutcome| (self.state.payee_of(&l.account), l.earned);
+        let budget = task.manifest.label_budget().unwrap_or_default();
+        let rest = budget.checked_sub(outcome.money.paid).unwrap_or_default();
+        self.bonuses.extend(Bonus::new(
+            (task.id, client),
+            true,
+            outcome.labelers.iter().map(pay_of),
+            (client_payee, rest),
+        ));
+        if let Some(score) = &outcome.score {
             self.state.scores.insert(task.id, score.root);
         }
-        self.outcomes.push(settlement.outcome);
+        self.outcomes.push((client, outcome));
     }
 
     fn refund_task(&mut self, task: &TaskState, reason: CancelReason) {
@@ -498,7 +513,9 @@ impl Step<'_> {
     ) {
         let amount = Amount(deposit.0 + gold_bond.0);
         self.release(task, client, amount, BTreeMap::from([(payee, amount)]));
-        self.outcomes.push(TaskOutcome {
+        self.bonuses
+            .extend(Bonus::new((task, client), true, [], (payee, deposit)));
+        let outcome = TaskOutcome {
             task,
             cancelled: Some(reason),
             items: Vec::new(),
@@ -514,7 +531,9 @@ impl Step<'_> {
                 refund: amount,
             },
             score: None,
-        });
+            bonus: None,
+        };
+        self.outcomes.push((client, outcome));
     }
 
     fn cancel_overdue(&mut self) {
@@ -546,6 +565,7 @@ impl Step<'_> {
             mut state,
             settled,
             mut outcomes,
+            bonuses,
             changed,
             ..
         } = self;
@@ -560,8 +580,9 @@ impl Step<'_> {
         state.epoch = body.epoch;
         state.head = Hash::ZERO;
         state.head_posted = false;
-        let (payout, flat) = (state.payout_file(), state.flat_payouts());
-        let flat_root = flat.flat_root();
+        let (payout, flat) = (state.payout_file(), state.flat_payouts(bonuses));
+        let flat_tree = flat.tree();
+        let flat_root = flat_tree.root();
         let header = EpochHeader {
             lane: state.lane,
             epoch: state.epoch,
@@ -582,17 +603,21 @@ impl Step<'_> {
             settled_hash: EpochHeader::hash_settled(&settled),
         };
         for (task, proof) in state.score_proofs(&header, flat_root) {
-            let mut own = outcomes.iter_mut().filter(|outcome| outcome.task == task);
-            if let Some(score) = own.next().and_then(|outcome| outcome.score.as_mut()) {
+            let mut own = outcomes.iter_mut().filter(|(_, o)| o.task == task);
+            if let Some(score) = own.next().and_then(|(_, o)| o.score.as_mut()) {
                 score.proof = Some(Box::new(proof));
             }
+        }
+        for (client, outcome) in &mut outcomes {
+            let proof = flat.bonus(&flat_tree, &outcome.task, client, &header);
+            outcome.bonus = proof.map(Box::new);
         }
         state.head = header.hash();
         Ok(Applied {
             state,
             header,
             settled,
-            outcomes,
+            outcomes: outcomes.into_iter().map(|(_, o)| o).collect(),
             flat,
         })
     }

@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::state::LaneState;
+use super::{
+    bonus::{Bonus, BonusProof},
+    state::LaneState,
+};
 use crate::{
     amount::Amount,
     id::{Account, Hash, TaskId},
@@ -46,7 +49,7 @@ impl FlatPay {
     }
 }
 
-/// The flat payouts after an epoch, with the hash of the state beside them: what a header's state root names.
+/// The flat payouts after an epoch and the splits of bonuses, with the hash of the state beside them: what a header's state root names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FlatPayouts {
@@ -54,6 +57,10 @@ pub struct FlatPayouts {
     pub state: Hash,
     /// Ascending by task, client and payee.
     pub pays: Vec<FlatPay>,
+    /// Leaves of the same tree, after those of `pays`: the bonuses of tasks that the epoch settled, and at the flat rate those of open
+    /// tasks with accepted labels. Ascending by task and client.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bonuses: Vec<Bonus>,
 }
 
 /// The flat payouts under the header that names them.
@@ -74,6 +81,9 @@ pub struct Fallback {
     pub header: Option<EpochHeader>,
     /// Ascending by payee; empty when no label of the task was accepted by then.
     pub claims: Vec<FlatClaim>,
+    /// How a bonus is shared then; none when no label was accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bonus: Option<Box<BonusProof>>,
 }
 
 /// One flat payout with its proof: what `TaskEscrow.claimFallback` takes beside the header.
@@ -90,19 +100,41 @@ pub struct FlatClaim {
     pub proof: Vec<Hash>,
 }
 
-/// The state root of a header: keccak over [`STATE_ROOT`], the hash of the state and the root of the flat payouts.
+/// The state root of a header: keccak over [`STATE_ROOT`], the hash of the state and the root of the flat payouts and bonuses.
 pub fn state_root(state: &Hash, flat_root: &Hash) -> Hash {
     merkle::leaf(STATE_ROOT, &[&state.0, &flat_root.0])
 }
 
 impl FlatPayouts {
-    fn tree(&self) -> Tree {
-        Tree::new(self.pays.iter().map(FlatPay::leaf).collect())
+    pub(super) fn tree(&self) -> Tree {
+        let bonuses = self.bonuses.iter().filter_map(Bonus::leaf);
+        Tree::new(self.pays.iter().map(FlatPay::leaf).chain(bonuses).collect())
     }
 
-    /// Root of the flat payouts.
+    /// Root of the flat payouts and bonuses.
     pub fn flat_root(&self) -> Hash {
         self.tree().root()
+    }
+
+    /// The split of the bonus of `task` of `client` with its proof, if the epoch has one; `tree` is that of these payouts and `header` the
+    /// epoch's.
+    pub(super) fn bonus(
+        &self,
+        tree: &Tree,
+        task: &TaskId,
+        client: &Account,
+        header: &EpochHeader,
+    ) -> Option<BonusProof> {
+        let of = |b: &Bonus| b.task == *task && b.client == *client;
+        let place = self.bonuses.iter().position(of)?;
+        let index = self.pays.len() + place;
+        Some(BonusProof {
+            bonus: self.bonuses[place].clone(),
+            header: header.clone(),
+            state: self.state,
+            index: index as u64,
+            proof: tree.proof(index)?,
+        })
     }
 }
 
@@ -124,6 +156,10 @@ impl FlatFile {
         Fallback {
             header: Some(self.header.clone()),
             claims: own.filter_map(claim).collect(),
+            bonus: self
+                .payouts
+                .bonus(&tree, task, client, &self.header)
+                .map(Box::new),
         }
     }
 }
@@ -137,16 +173,36 @@ impl FlatClaim {
 }
 
 impl LaneState {
-    /// The flat payouts after this epoch.
-    pub(super) fn flat_payouts(&self) -> FlatPayouts {
+    /// The flat payouts after this epoch, which settled tasks with these bonuses.
+    pub(super) fn flat_payouts(&self, settled: Vec<Bonus>) -> FlatPayouts {
+        let (mut all, mut bonuses) = (Vec::new(), settled);
+        for task in self.tasks.values() {
+            let pays = self.flat_pays(task);
+            bonuses.extend(self.flat_bonus(task, &pays));
+            all.extend(pays);
+        }
+        bonuses.sort_unstable_by_key(|b| (b.task, b.client));
         FlatPayouts {
             state: self.root(),
-            pays: self
-                .tasks
-                .values()
-                .flat_map(|t| self.flat_pays(t))
-                .collect(),
+            pays: all,
+            bonuses,
         }
+    }
+
+    /// The bonus of an open task at the flat rate, once something is accepted.
+    fn flat_bonus(&self, task: &TaskState, pays: &[FlatPay]) -> Option<Bonus> {
+        if pays.is_empty() {
+            return None;
+        }
+        let client = task.manifest.client;
+        let worth: u128 = pays.iter().map(|p| p.amount.0).sum();
+        let rest = task.manifest.label_budget()?.0.saturating_sub(worth);
+        Bonus::new(
+            (task.id, client),
+            false,
+            pays.iter().map(|p| (p.payee, p.amount)),
+            (self.payee_of(&client), Amount(rest)),
+        )
     }
 
     /// By payee; labelers who are paid at one address are added up.

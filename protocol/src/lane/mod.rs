@@ -5,6 +5,7 @@
 //! Nothing here knows how records travelled.
 
 mod apply;
+mod bonus;
 mod fallback;
 mod ingest;
 mod payout;
@@ -12,7 +13,8 @@ mod state;
 mod trees;
 
 pub use apply::{Applied, ApplyError, Ready};
+pub use bonus::{Bonus, BonusProof};
 pub use fallback::{Fallback, FlatClaim, FlatFile, FlatPay, FlatPayouts, state_root};
 pub use payout::{Claim, PayoutFile, PayoutProofs, SubtreeClaim};
 pub use state::{AccountState, Committee, EscrowState, Evidence, LaneState, role};
-pub use trees::ScoreProof;
+pub use trees::{ReputationProof, ScoreProof};

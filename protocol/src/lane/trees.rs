@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     fallback::state_root,
     payout::PayoutFile,
-    state::{LaneState, join_root},
+    state::{Evidence, LaneState, join_root},
 };
 use crate::{
     amount::Amount,
@@ -46,6 +46,37 @@ impl ScoreProof {
                 &self.proof,
             )
     }
+}
+
+/// Shows what a lane's header says about a labeler: everything `ReputationAnchor.prove` takes beside the header.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReputationProof {
+    /// Labeler.
+    pub account: Account,
+    /// Domain, see [`LaneState::domain`].
+    pub domain: Hash,
+    /// Right and wrong gold answers.
+    pub evidence: Evidence,
+    /// Place of the leaf.
+    pub index: u64,
+    /// Siblings from the bottom.
+    pub proof: Vec<Hash>,
+}
+
+impl ReputationProof {
+    /// Whether the proof leads to a header's reputation root.
+    #[must_use]
+    pub fn is_valid(&self, root: &Hash) -> bool {
+        let leaf = reputation_leaf(&self.account, &self.domain, &self.evidence);
+        merkle::verify(root, &leaf, self.index, &self.proof)
+    }
+}
+
+fn reputation_leaf(account: &Account, domain: &Hash, evidence: &Evidence) -> Hash {
+    let alpha = u64::from(evidence.alpha_milli).to_be_bytes();
+    let beta = u64::from(evidence.beta_milli).to_be_bytes();
+    merkle::leaf(REPUTATION_LEAF, &[&account.0, &domain.0, &alpha, &beta])
 }
 
 fn score_leaf(task: &TaskId, score_root: &Hash) -> Hash {
@@ -126,23 +157,27 @@ impl LaneState {
 
     /// Root over reputation evidence.
     pub fn reputation_root(&self) -> Hash {
-        merkle::root(
-            self.evidence
-                .iter()
-                .map(|((account, domain), e)| {
-                    let (alpha, beta) = (u64::from(e.alpha_milli), u64::from(e.beta_milli));
-                    merkle::leaf(
-                        REPUTATION_LEAF,
-                        &[
-                            &account.0,
-                            &domain.0,
-                            &alpha.to_be_bytes(),
-                            &beta.to_be_bytes(),
-                        ],
-                    )
-                })
-                .collect(),
-        )
+        merkle::root(self.reputation_leaves())
+    }
+
+    fn reputation_leaves(&self) -> Vec<Hash> {
+        self.evidence
+            .iter()
+            .map(|((account, domain), e)| reputation_leaf(account, domain, e))
+            .collect()
+    }
+
+    /// Proof of a labeler's evidence in a domain under [`Self::reputation_root`], if it has any.
+    pub fn reputation_proof(&self, account: &Account, domain: &Hash) -> Option<ReputationProof> {
+        let of = (*account, *domain);
+        let index = self.evidence.keys().position(|key| *key == of)?;
+        Some(ReputationProof {
+            account: *account,
+            domain: *domain,
+            evidence: *self.evidence.get(&of)?,
+            index: index as u64,
+            proof: Tree::new(self.reputation_leaves()).proof(index)?,
+        })
     }
 }
 

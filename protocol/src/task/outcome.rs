@@ -9,7 +9,7 @@ use crate::{
     amount::Amount,
     consensus::{ClassInput, ClassScoring, ConsensusError, GoldPrior, PayTerms, Vote},
     id::{Account, Hash, TaskId},
-    lane::ScoreProof,
+    lane::{BonusProof, ScoreProof},
 };
 
 /// Result of one item.
@@ -213,4 +213,7 @@ pub struct TaskOutcome {
     /// The score that it was settled by; none for a cancelled task or one without a counted vote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub score: Option<TaskScore>,
+    /// How bonuses in partner tokens are shared; absent until the epoch is computed, and for free labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bonus: Option<Box<BonusProof>>,
 }

@@ -510,6 +510,7 @@ impl TaskState {
                 root: scoring.score_root(),
                 proof: None,
             }),
+            bonus: None,
         };
         (outcome, evidence)
     }

@@ -9,8 +9,8 @@ use assay_protocol::{
     core::epoch_key,
     crypto::{BINDING_DOMAIN, EvmKey, NodeKeypair, binding_message},
     id::{Account, Hash, Salt, TaskId},
-    lane::{LaneState, PayoutFile},
-    merkle,
+    lane::{Bonus, Evidence, FlatFile, FlatPay, FlatPayouts, LaneState, PayoutFile, state_root},
+    merkle::{self, ShareTree},
     message::{
         Announce, Answer, BlockRef, Commit, Custody, Enrol, Envelope, EpochBody, EpochHeader,
         GoldOpen, Kind, Receipt, Request, Response, Reveal, SettledTask, commit_digest, gold_root,
@@ -19,14 +19,9 @@ use assay_protocol::{
 
 use crate::village::{Village, profile};
 
-fn vectors() -> BTreeMap<String, String> {
-    let profile = profile();
-    let network = profile.id();
-    let node = NodeKeypair::from_seed(&[1; 32]);
-    let evm = EvmKey::from_secret(&[2; 32]).unwrap();
-    let task = TaskId([3; 32]);
-    let manifest = Village::new(1, 0, 0).manifest(8, |_| {}).0;
-    let header = EpochHeader {
+/// A header with a different value in each field.
+pub fn header() -> EpochHeader {
+    EpochHeader {
         lane: 1,
         epoch: 2,
         view: 3,
@@ -44,10 +39,20 @@ fn vectors() -> BTreeMap<String, String> {
         payout_file: Hash([13; 32]),
         total_owed: Amount(14),
         settled_hash: EpochHeader::hash_settled(&[SettledTask {
-            task,
+            task: TaskId([3; 32]),
             client: Account([15; 20]),
         }]),
-    };
+    }
+}
+
+fn vectors() -> BTreeMap<String, String> {
+    let profile = profile();
+    let network = profile.id();
+    let node = NodeKeypair::from_seed(&[1; 32]);
+    let evm = EvmKey::from_secret(&[2; 32]).unwrap();
+    let task = TaskId([3; 32]);
+    let manifest = Village::new(1, 0, 0).manifest(8, |_| {}).0;
+    let header = header();
     let env = |kind, body: Vec<u8>| {
         // The body is canonical already; it is signed as it is.
         let mut e = Envelope::sign(&node, network, kind, task, 0, 0, &());
@@ -178,7 +183,69 @@ fn vectors() -> BTreeMap<String, String> {
             codec::encode(&env(kind, bytes)),
         );
     }
+    all.extend(asset_vectors());
     all.into_iter().map(|(k, v)| (k, hex::encode(v))).collect()
+}
+
+/// Shares, bonuses and reputations; `contracts/test/Vectors.t.sol` reads the roots and leaves of this list from the file.
+fn asset_vectors() -> Vec<(String, Vec<u8>)> {
+    let account = |i| Account([i; 20]);
+    let weights = vec![
+        (account(0x11), Amount(1)),
+        (account(0x22), Amount(1_000_000)),
+        (account(0x33), Amount(7)),
+    ];
+    let tree = ShareTree::new(weights.clone()).unwrap();
+    let (task, other, client) = (TaskId([0xaa; 32]), TaskId([0xbb; 32]), account(0xcc));
+    let bonus = |task, scored| Bonus {
+        task,
+        client,
+        scored,
+        weights: weights.clone(),
+    };
+    let flat = FlatPayouts {
+        state: Hash([0xdd; 32]),
+        pays: vec![FlatPay {
+            task: other,
+            client,
+            payee: account(0x22),
+            amount: Amount(1_000_000),
+        }],
+        bonuses: vec![bonus(task, true), bonus(other, false)],
+    };
+    let file = FlatFile {
+        header: header(),
+        payouts: flat.clone(),
+    };
+    let mut state = LaneState::genesis(0);
+    let domain = Hash([0x55; 32]);
+    for (i, alpha_milli, beta_milli) in [(0x11, 1000, 0), (0x22, 95_000, 4321), (0x33, u32::MAX, 1)]
+    {
+        let evidence = Evidence {
+            alpha_milli,
+            beta_milli,
+        };
+        state.evidence.insert((account(i), domain), evidence);
+    }
+    let reputation = state.reputation_proof(&account(0x22), &domain).unwrap();
+    let all = [
+        ("share/root", tree.shares().root.0.to_vec()),
+        ("share/claim", codec::encode(&tree.claim(1).unwrap())),
+        ("bonus/leaf", flat.bonuses[0].leaf().unwrap().0.to_vec()),
+        ("bonus/flat-root", flat.flat_root().0.to_vec()),
+        (
+            "bonus/state-root",
+            state_root(&flat.state, &flat.flat_root()).0.to_vec(),
+        ),
+        ("bonus/flat-payouts", codec::encode(&flat)),
+        (
+            "bonus/proof",
+            codec::encode(&file.fallback(&task, &client).bonus.unwrap()),
+        ),
+        ("reputation/root", state.reputation_root().0.to_vec()),
+        ("reputation/proof", codec::encode(&reputation)),
+    ];
+    all.map(|(name, bytes)| (name.into(), bytes)).into()
 }
 
 #[test]

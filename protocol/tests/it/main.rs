@@ -1,6 +1,7 @@
 //! The core as its bodies see it: whole tasks, hostile messages, restarts, order of arrival.
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
+mod assets;
 mod clients;
 mod deaths;
 mod golden;

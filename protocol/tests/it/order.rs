@@ -5,7 +5,7 @@ use assay_protocol::{
     consensus::{Explanation, check_item},
     core::Family,
     id::{Hash, TaskId},
-    lane::LaneState,
+    lane::{LaneState, state_root},
     message::{EpochBody, EpochHeader},
     task::{RepeatError, TaskOutcome},
     verify::{Authentic, Decoded},
@@ -101,7 +101,14 @@ fn a_stranger_recomputes_every_header_from_the_records_in_any_order() {
             assert_eq!(codec::encode(&applied.header), codec::encode(header));
             let settles = *header == proof.header;
             assert_eq!(applied.state.scores.len(), usize::from(settles));
-            assert_eq!(applied.state.root(), header.state_root);
+            let scored = applied.flat.bonuses.iter().filter(|b| b.scored);
+            assert_eq!(scored.count(), usize::from(settles));
+            let flat_root = applied.flat.flat_root();
+            assert_eq!(applied.flat.state, applied.state.root());
+            assert_eq!(
+                state_root(&applied.flat.state, &flat_root),
+                header.state_root
+            );
             state = applied.state;
         }
     }

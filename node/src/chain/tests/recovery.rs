@@ -46,6 +46,7 @@ async fn a_silent_lane_s_task_is_opened_paid_and_closed_once_each_and_the_books_
     let payouts = FlatPayouts {
         state: Hash([7; 32]),
         pays: vec![pay(ann, 300), pay(bob, 800)],
+        bonuses: Vec::new(),
     };
     let header = EpochHeader {
         state_root: state_root(&payouts.state, &payouts.flat_root()),

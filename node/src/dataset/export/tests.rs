@@ -78,6 +78,7 @@ fn finished() -> (Built, TaskOutcome) {
             refund: Amount::ZERO,
         },
         score: None,
+        bonus: None,
     };
     for (name, label, posterior_ppm, majority, gold, votes) in [
         ("a.png", 0, 999_987, Some(0), false, [0, 0, 0]),

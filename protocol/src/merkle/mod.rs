@@ -4,9 +4,12 @@
 //! to the next power of two; one leaf is its own root; no leaf has the zero root. The prefix byte tells kinds of leaves from
 //! one another and from inner nodes, so neither a second pre-image nor a leaf of another tree fits.
 
+mod share;
+
 use alloy_primitives::keccak256;
 
 use crate::id::Hash;
+pub use share::{ShareClaim, ShareNode, ShareTree, Shares};
 
 /// Prefix of a payout leaf: `0x00 || payee (20) || total (16)`.
 pub const PAYOUT_LEAF: u8 = 0x00;
@@ -20,10 +23,14 @@ pub const REPUTATION_LEAF: u8 = 0x04;
 pub const AUDIT_LEAF: u8 = 0x05;
 /// Prefix of a flat payout leaf: `0x06 || task (32) || client (20) || payee (20) || amount (16)`.
 pub const FLAT_LEAF: u8 = 0x06;
-/// Prefix of a header's state root: `0x07 || hash of the state (32) || root of the flat payouts (32)`.
+/// Prefix of a header's state root: `0x07 || hash of the state (32) || root of the flat payouts and bonuses (32)`.
 pub const STATE_ROOT: u8 = 0x07;
 /// Prefix of a score leaf: `0x08 || task (32) || score root (32)`.
 pub const SCORE_LEAF: u8 = 0x08;
+/// Prefix of a bonus leaf: `0x0a || task (32) || client (20) || scored (1) || shares root (32) || total weight (16) || shares (4)`.
+pub const BONUS_LEAF: u8 = 0x0a;
+const SHARE_LEAF: u8 = 0x0b;
+const SHARE_INNER: u8 = 0x0c;
 const INNER: u8 = 0x01;
 
 /// Hash of one leaf.
