@@ -77,9 +77,12 @@ const STATUS: &str = "\
 Example:
   assay status --json
 ";
-const KEY: &str = "\
-Example:
-  assay key show
+const WALLET: &str = "\
+Examples:
+  assay wallet show
+  assay wallet password
+  assay wallet backup --out words.txt
+  assay wallet restore < words.txt
 ";
 const CONFIG: &str = "\
 Example:
@@ -147,9 +150,9 @@ pub enum Command {
     /// Show how the node, its account, its lanes and the chain stand
     #[command(before_help = STATUS)]
     Status,
-    /// Show the node's public keys, or where the secret ones are
-    #[command(before_help = KEY)]
-    Key(KeyArgs),
+    /// Show, protect, back up and restore the keys of this node
+    #[command(before_help = WALLET)]
+    Wallet(WalletArgs),
     /// Read or change settings
     #[command(before_help = CONFIG)]
     Config(ConfigArgs),
@@ -189,6 +192,9 @@ pub struct InitArgs {
     /// Address that pay goes to [default: the node's own account]
     #[arg(long, value_name = "ADDRESS", env = "ASSAY_PAYEE")]
     pub payee: Option<Account>,
+    /// Password.
+    #[command(flatten)]
+    pub password: PasswordArgs,
 }
 
 /// `assay run`.
@@ -205,6 +211,9 @@ pub struct RunArgs {
     /// Port of the control API on 127.0.0.1, instead of the one in the settings; 0: any
     #[arg(long, value_name = "PORT", env = "ASSAY_API_PORT")]
     pub api_port: Option<u16>,
+    /// Password.
+    #[command(flatten)]
+    pub password: PasswordArgs,
 }
 
 /// `assay devnet`.
@@ -482,7 +491,7 @@ pub struct ClaimArgs {
     /// With --proof: JSON-RPC address of the chain [default: the ones in the proof file]
     #[arg(long, value_name = "URL", env = "ASSAY_CLAIM_RPC", requires = "proof")]
     pub rpc: Option<String>,
-    /// With --proof: file with the key (hex) of any account that has gas
+    /// With --proof: file with the key of any account that has gas, a keystore V3 or 64 hexadecimal digits
     #[arg(
         long,
         value_name = "FILE",
@@ -490,6 +499,9 @@ pub struct ClaimArgs {
         requires = "proof"
     )]
     pub key_file: Option<PathBuf>,
+    /// Password.
+    #[command(flatten)]
+    pub password: PasswordArgs,
 }
 
 /// `assay score`.
@@ -555,21 +567,61 @@ pub struct ScoreArgs {
     pub frame: Option<String>,
 }
 
-/// `assay key`.
-#[derive(Debug, Args)]
-pub struct KeyArgs {
-    /// What to show
-    #[command(subcommand)]
-    pub what: KeyCommand,
+/// Where the password of the account key comes from.
+#[derive(Clone, Debug, Default, Args)]
+pub struct PasswordArgs {
+    /// File (mode 0600) with the password of the account key, if it is encrypted or is to be [default: ask at the terminal]
+    #[arg(long, global = true, value_name = "FILE", env = "ASSAY_PASSWORD_FILE")]
+    pub password_file: Option<PathBuf>,
 }
 
-/// `assay key ...`.
-#[derive(Clone, Copy, Debug, Subcommand)]
-pub enum KeyCommand {
-    /// Show peer id, node key and account (never a secret)
+/// `assay wallet`.
+#[derive(Debug, Args)]
+pub struct WalletArgs {
+    /// Password.
+    #[command(flatten)]
+    pub password: PasswordArgs,
+    /// What to do
+    #[command(subcommand)]
+    pub what: WalletCommand,
+}
+
+/// `assay wallet ...`.
+#[derive(Debug, Subcommand)]
+pub enum WalletCommand {
+    /// Show account, keys, balance, and how the secret keys are kept (never a secret)
     Show,
-    /// Show where the secret keys are
-    Path,
+    /// Make a new account key, from 24 new words; the old one is kept beside it
+    New,
+    /// Show the 24 words that bring the account back, at a terminal or into a file
+    Backup {
+        /// File to write, with mode 0600; it must not exist
+        #[arg(long, value_name = "FILE", env = "ASSAY_WALLET_OUT")]
+        out: Option<PathBuf>,
+    },
+    /// Bring an account back from its words (24, or 12), read from standard input
+    Restore,
+    /// Take over a key from a file: a keystore V3 (as geth, cast and other wallets write) or 64 hexadecimal digits
+    Import {
+        /// The key; a keystore is opened with the password, and kept under the same one
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Write the key as a keystore V3 for other wallets, under its password
+    Export {
+        /// File to write, with mode 0600; it must not exist
+        #[arg(long, value_name = "FILE", env = "ASSAY_WALLET_OUT")]
+        out: PathBuf,
+    },
+    /// Encrypt the account key, or change its password
+    Password {
+        /// File (mode 0600) with the new password [default: ask at the terminal]
+        #[arg(long, value_name = "FILE", env = "ASSAY_NEW_PASSWORD_FILE")]
+        new_password_file: Option<PathBuf>,
+        /// Decrypt the key instead: whoever can read its file has the account
+        #[arg(long, env = "ASSAY_WALLET_REMOVE", value_parser = FalseyValueParser::new(), conflicts_with = "new_password_file")]
+        remove: bool,
+    },
 }
 
 /// `assay config`.

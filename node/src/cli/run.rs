@@ -18,6 +18,7 @@ use super::{
     config::Resolved,
     failure::{Exit, Failure},
     folder::{self, Folder},
+    password::Passwords,
     text::Printer,
 };
 use crate::{
@@ -51,7 +52,7 @@ pub async fn run(folder: &Folder, args: &RunArgs, printer: Printer) -> Result<()
     }
     let profile = folder.profile(&config)?;
     let settings = config.resolve(&profile)?;
-    let keys = folder.keys()?;
+    let keys = folder.keys(&Passwords::new(&args.password))?;
     let account = keys.evm.account();
     let poll = match config.poll_ms {
         0 if profile.dev => chain::POLL_DEV,
