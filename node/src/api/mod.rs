@@ -29,6 +29,7 @@ mod guard;
 pub mod model;
 mod publish;
 mod server;
+mod stake;
 mod status;
 mod tasks;
 mod work;

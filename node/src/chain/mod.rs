@@ -24,6 +24,7 @@ mod pool;
 mod queue;
 mod revert;
 mod sender;
+mod stake;
 mod wallet;
 mod watch;
 
@@ -61,6 +62,7 @@ use intent::Intent;
 pub use intent::JOB_BYTES_MAX;
 pub use queue::{OUTBOX_JOBS_MAX, OutboxRow, OutboxStore};
 use queue::{Outcome, Queue};
+pub use stake::{LaneLoss, LossLeaf, StakeChange, StakeState};
 use wallet::Wallet;
 
 /// Most blocks in one [`ChainEvent::News`].

@@ -77,6 +77,11 @@ const STATUS: &str = "\
 Example:
   assay status --json
 ";
+const STAKE: &str = "\
+Examples:
+  assay stake show
+  assay stake add 250
+";
 const WALLET: &str = "\
 Examples:
   assay wallet show
@@ -150,6 +155,9 @@ pub enum Command {
     /// Show how the node, its account, its lanes and the chain stand
     #[command(before_help = STATUS)]
     Status,
+    /// Show the account's stake, add to it, or leave with it
+    #[command(before_help = STAKE)]
+    Stake(StakeArgs),
     /// Show, protect, back up and restore the keys of this node
     #[command(before_help = WALLET)]
     Wallet(WalletArgs),
@@ -565,6 +573,31 @@ pub struct ScoreArgs {
     /// Size of the items of boxes and polygons; length of the items of spans and segments [default: as far as the answers reach]
     #[arg(long, value_name = "WIDTHxHEIGHT|LENGTH", env = "ASSAY_SCORE_FRAME")]
     pub frame: Option<String>,
+}
+
+/// `assay stake`.
+#[derive(Debug, Args)]
+pub struct StakeArgs {
+    /// What to do
+    #[command(subcommand)]
+    pub what: StakeCommand,
+}
+
+/// `assay stake ...`.
+#[derive(Debug, Subcommand)]
+pub enum StakeCommand {
+    /// Show stake, roles, their minimum, and when the stake can be withdrawn
+    Show,
+    /// Add tokens to the stake
+    Add {
+        /// Whole tokens, like 250 or 12.5
+        #[arg(value_name = "AMOUNT")]
+        amount: String,
+    },
+    /// Start leaving: the roles end, and the whole stake waits for its time
+    Unbond,
+    /// Take the stake home, less what was lost, when its time has come
+    Withdraw,
 }
 
 /// Where the password of the account key comes from.

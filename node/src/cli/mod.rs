@@ -20,6 +20,7 @@ mod picture;
 mod publish;
 mod run;
 mod score;
+mod stake;
 mod status;
 mod task;
 mod text;
@@ -181,6 +182,9 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         }
         Command::Claim(args) => {
             interruptible(claim::run(&folder, args, printer), Duration::ZERO).await
+        }
+        Command::Stake(args) => {
+            interruptible(stake::run(&folder, &args.what, printer), Duration::ZERO).await
         }
         Command::Wallet(args) => {
             interruptible(wallet::run(&folder, args, printer), Duration::ZERO).await

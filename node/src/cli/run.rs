@@ -217,11 +217,22 @@ async fn attempt(
     if let Ok(Some(known)) = known
         && known.node_key == me
     {
-        return Step::Done(if known.roles == settings.roles {
-            "registered".to_owned()
-        } else {
-            "registered, but with other roles than the settings name; roles change only by withdrawing the stake".to_owned()
-        });
+        // The core keeps accounts that have left, and lags behind after a start; the registry knows.
+        match node.chain().stake(account).await {
+            Ok(stake) if stake.ready_at.is_some() => {
+                return Step::Done(
+                    "leaving; `assay stake show` says when the stake can be withdrawn".to_owned(),
+                );
+            }
+            Ok(stake) if stake.registered && stake.roles == settings.roles => {
+                return Step::Done("registered".to_owned());
+            }
+            Ok(stake) if stake.registered => {
+                return Step::Done("registered, but with other roles than the settings name; roles change only by withdrawing the stake".to_owned());
+            }
+            Ok(_) => {}
+            Err(error) => return Step::Wait(format!("waiting for the chain: {error}"), RETRY),
+        }
     }
     if settings.roles == 0 {
         return Step::Done("not wanted: the settings name no role".to_owned());

@@ -3,6 +3,7 @@
 
 mod money;
 mod outbox;
+mod stake;
 mod watching;
 
 use std::{

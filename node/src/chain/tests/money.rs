@@ -11,16 +11,16 @@ use assay_protocol::{
 use super::*;
 
 /// Registered validators and the watcher that knows their lane.
-struct Committee {
-    world: World,
+pub(super) struct Committee {
+    pub world: World,
     keys: BTreeMap<Account, EvmKey>,
     watcher: Client,
     poster: Client,
-    members: Vec<Account>,
+    pub members: Vec<Account>,
     threshold: usize,
 }
 
-async fn committee(size: u8, params: DeployParams) -> Committee {
+pub(super) async fn committee(size: u8, params: DeployParams) -> Committee {
     let world = world_with(0, params).await;
     let mut keys = BTreeMap::new();
     for n in 1..=size {
@@ -98,6 +98,25 @@ impl Committee {
             total_owed: file.leaves.iter().map(|(_, total)| *total).sum(),
             settled_hash: EpochHeader::hash_settled(settled),
         }
+    }
+
+    /// Posts an epoch that settles nothing and has this loss root.
+    pub async fn post_losses(&mut self, loss_root: Hash) -> EpochHeader {
+        let header = EpochHeader {
+            loss_root,
+            ..self.header(&file(1, Vec::new()), &[]).await
+        };
+        self.poster.chain.submit(ChainCall::PostEpoch {
+            signatures: self.sign(&header, self.threshold),
+            header: header.clone(),
+            settled: Vec::new(),
+        });
+        let done = self.poster.done().await;
+        assert!(
+            matches!(&done, ChainEvent::Done { tx, .. } if *tx != Hash::ZERO),
+            "{done:?}"
+        );
+        header
     }
 
     fn sign(&self, header: &EpochHeader, count: usize) -> Vec<(u8, EvmSignature)> {
