@@ -43,7 +43,7 @@ use assay_protocol::{
     crypto::{BINDING_DOMAIN, NodeKeypair, binding_message},
     id::{Account, Hash, NetworkId, TaskId},
     lane::{Claim, SubtreeClaim},
-    message::BlockNews,
+    message::{BlockNews, EpochHeader},
     network::{Contracts, NetworkProfile},
 };
 use tokio::{
@@ -150,6 +150,17 @@ pub enum ChainEvent {
         /// True: it will not be tried again. False: it stays in the outbox and is tried again.
         permanent: bool,
     },
+}
+
+/// What the chain would say to a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It holds the claim's root and pays on it.
+    Pays,
+    /// Not yet; the reason.
+    Later(String),
+    /// It does not hold this root; the reason.
+    Refused(String),
 }
 
 /// Whether anything may be signed.
@@ -666,6 +677,38 @@ impl Chain {
             lane: held.lane,
             settled: held.settled,
         }))
+    }
+
+    fn planner(&self) -> plan::Planner<'_> {
+        plan::Planner {
+            endpoint: self.shared.endpoints.current(),
+            profile: &self.shared.profile,
+            account: self.account.unwrap_or_default(),
+        }
+    }
+
+    /// Whether the chain holds this header as the epoch that it says it is.
+    ///
+    /// # Errors
+    /// [`ChainError::Rpc`].
+    pub async fn is_anchored(&self, header: &EpochHeader) -> Result<bool, ChainError> {
+        // A revoked epoch keeps its event.
+        let stands = self.head(header.lane).await?.epoch >= header.epoch;
+        Ok(stands && self.planner().posted(header).await? == header.hash())
+    }
+
+    /// What the chain would say to a claim now.
+    ///
+    /// # Errors
+    /// [`ChainError::Rpc`].
+    pub async fn standing(&self, claim: &Claim) -> Result<Standing, ChainError> {
+        let planner = self.planner();
+        let found = planner.not_claimable(claim.lane, claim.epoch, &claim.root);
+        Ok(match found.await? {
+            Some(plan::Step::Fail(why)) => Standing::Refused(why),
+            Some(plan::Step::Wait(why)) => Standing::Later(why),
+            _ => Standing::Pays,
+        })
     }
 
     /// The last epoch of a lane.

@@ -501,7 +501,7 @@ impl Planner<'_> {
     }
 
     /// Hash of the header that was posted as this one's epoch, from the anchor's event; zero when the endpoint shows none.
-    async fn posted(&self, header: &EpochHeader) -> Result<Hash, RpcFault> {
+    pub async fn posted(&self, header: &EpochHeader) -> Result<Hash, RpcFault> {
         let posted = self.posted_in(header.lane, header.epoch, header.chain_block);
         Ok(posted
             .await?
@@ -575,7 +575,7 @@ impl Planner<'_> {
     }
 
     /// What stands between a claim and its root; none when nothing does.
-    async fn not_claimable(
+    pub async fn not_claimable(
         &self,
         lane: u32,
         epoch: u64,

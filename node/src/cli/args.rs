@@ -77,6 +77,12 @@ const STATUS: &str = "\
 Example:
   assay status --json
 ";
+const VERIFY: &str = "\
+Examples:
+  assay verify result.json
+  assay verify proof.json --rpc https://rpc.example
+  assay verify profile.toml
+";
 const STAKE: &str = "\
 Examples:
   assay stake show
@@ -152,6 +158,9 @@ pub enum Command {
     /// Score any file of answers: the labels, and how able every worker is. Needs no node
     #[command(before_help = SCORE)]
     Score(ScoreArgs),
+    /// Check a result, a claim, an explanation or a network profile from the file alone. Needs no node
+    #[command(before_help = VERIFY)]
+    Verify(VerifyArgs),
     /// Show how the node, its account, its lanes and the chain stand
     #[command(before_help = STATUS)]
     Status,
@@ -445,6 +454,8 @@ pub enum ExportFormat {
     Csv,
     /// Columns task, worker, label: every counted vote
     CsvVotes,
+    /// One JSON object that `assay verify` checks: terms, items, votes, scores, pay, and the proof up to the anchored header
+    Verifiable,
 }
 
 /// `assay export`.
@@ -573,6 +584,20 @@ pub struct ScoreArgs {
     /// Size of the items of boxes and polygons; length of the items of spans and segments [default: as far as the answers reach]
     #[arg(long, value_name = "WIDTHxHEIGHT|LENGTH", env = "ASSAY_SCORE_FRAME")]
     pub frame: Option<String>,
+}
+
+/// `assay verify`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Every check is told with what came out, and so is what was not checked. Exit code 8 when anything is wrong.
+")]
+pub struct VerifyArgs {
+    /// What `export --format verifiable`, `claim --export` or `score class --explain TASK --json` wrote, or a network profile
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// JSON-RPC address of the network's chain, to compare with: chain id, contracts, anchored header, payout root [default: offline]
+    #[arg(long, value_name = "URL", env = "ASSAY_VERIFY_RPC")]
+    pub rpc: Option<String>,
 }
 
 /// `assay stake`.

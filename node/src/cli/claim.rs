@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Format of a proof file.
-const FORMAT: &str = "assay-claim/1";
+pub(super) const FORMAT: &str = "assay-claim/1";
 /// Largest proof file in bytes.
 const PROOF_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// How long a claim without a node may take.
@@ -73,6 +73,13 @@ pub async fn run(folder: &Folder, args: &ClaimArgs, printer: Printer) -> Result<
         .post(&format!("/v1/claims/{payee}"), &serde_json::json!({}))
         .await?;
     report(payee, &done.paid, profile.params.token_decimals, printer)
+}
+
+impl ProofFile {
+    /// Network and claims, not checked.
+    pub fn into_parts(self) -> (NetworkProfile, Vec<Claim>) {
+        (self.profile, self.claims)
+    }
 }
 
 async fn own_payee(api: &Api) -> Result<Account, Failure> {

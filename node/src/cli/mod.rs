@@ -24,6 +24,7 @@ mod stake;
 mod status;
 mod task;
 mod text;
+mod verify;
 mod wallet;
 mod work;
 
@@ -189,6 +190,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Wallet(args) => {
             interruptible(wallet::run(&folder, args, printer), Duration::ZERO).await
         }
+        Command::Verify(args) => interruptible(verify::run(args, printer), Duration::ZERO).await,
         Command::Status => interruptible(status::status(&folder, printer), Duration::ZERO).await,
     }
 }

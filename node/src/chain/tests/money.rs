@@ -252,6 +252,7 @@ async fn a_signed_epoch_is_posted_and_anyone_can_claim_for_the_payees() {
         client.chain.claim(&forged).await,
         Err(ChainError::BadClaim { payee: ann })
     );
+    assert_eq!(client.chain.standing(&claim).await, Ok(Standing::Pays));
     let result = client.chain.claim(&claim).await.expect("pays");
     assert_eq!(result.amount, Amount(700));
     assert!(result.gas_used > 30_000);
@@ -288,6 +289,18 @@ async fn a_signed_epoch_is_posted_and_anyone_can_claim_for_the_payees() {
         .proofs()
         .claim(&bob)
         .expect("has a leaf");
+    assert!(matches!(
+        client.chain.standing(&own).await,
+        Ok(Standing::Refused(why)) if why.contains("the chain holds")
+    ));
+    let early = Claim {
+        epoch: 2,
+        ..own.clone()
+    };
+    assert!(matches!(
+        client.chain.standing(&early).await,
+        Ok(Standing::Later(_))
+    ));
     let error = client
         .chain
         .claim(&own)

@@ -133,6 +133,14 @@ async fn what_a_labeler_lost_is_shown_against_the_last_header_and_burned() {
     state.lost.insert(account, Amount(3_000_000));
     let header = c.post_losses(state.loss_root()).await;
     (state.epoch, state.head) = (header.epoch, header.hash());
+    assert_eq!(client.chain.is_anchored(&header).await, Ok(true));
+    let other = assay_protocol::message::EpochHeader {
+        records_root: Hash([9; 32]),
+        ..header.clone()
+    };
+    assert_eq!(client.chain.is_anchored(&other).await, Ok(false));
+    let later = assay_protocol::message::EpochHeader { epoch: 2, ..header };
+    assert_eq!(client.chain.is_anchored(&later).await, Ok(false));
     client.chain.unbond().await.expect("leaves");
     c.world
         .dev
