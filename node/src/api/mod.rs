@@ -30,6 +30,7 @@ pub mod model;
 mod publish;
 mod recover;
 mod server;
+mod stake;
 mod status;
 mod tasks;
 mod work;

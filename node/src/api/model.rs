@@ -153,6 +153,52 @@ pub struct AccountView {
     pub paid: Option<Amount>,
 }
 
+/// The stake of the node's account, as the registry has it at the newest block.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StakeView {
+    /// Address.
+    pub account: Account,
+    /// Whether it is registered.
+    pub registered: bool,
+    /// Roles registered on chain.
+    pub roles: Vec<String>,
+    /// Locked tokens.
+    pub stake: Amount,
+    /// Least stake of these roles.
+    pub minimum: Amount,
+    /// From when on the stake can be withdrawn, seconds of chain time; none while the account is not leaving.
+    pub ready_at: Option<u64>,
+    /// Whether it sits in a committee, which keeps its stake.
+    pub serving: bool,
+    /// Seconds between leaving and withdrawing.
+    pub unbond_secs: u64,
+    /// It signed a header with a proven fault: it can never register again.
+    pub banned: bool,
+    /// Losses burned so far.
+    pub burned: Amount,
+    /// Time of the newest block, seconds.
+    pub chain_time: u64,
+}
+
+/// `POST /v1/stake/add`: what to add.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StakeAdd {
+    /// Base units.
+    pub amount: Amount,
+}
+
+/// A stake that was changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StakeDone {
+    /// The transaction; none when the chain held it already.
+    pub tx: Option<Hash>,
+    /// Its gas.
+    pub gas_used: u64,
+    /// How the stake stands now.
+    pub now: StakeView,
+}
+
 /// A record of ours on its way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeliveryLine {

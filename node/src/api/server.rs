@@ -27,7 +27,7 @@ use super::{
     events::{self, EventLog},
     guard::{self, Guard},
     model::Access,
-    publish, recover, status, tasks, work,
+    publish, recover, stake, status, tasks, work,
 };
 use crate::runtime::Node;
 
@@ -202,6 +202,10 @@ fn router(shared: Shared, guard: Guard) -> Router {
         .route("/v1/tasks/{id}/recover", post(recover::recover))
         .route("/v1/claims", post(claims::relay))
         .route("/v1/claims/{payee}", get(claims::show).post(claims::claim))
+        .route("/v1/stake", get(stake::show))
+        .route("/v1/stake/add", post(stake::add))
+        .route("/v1/stake/unbond", post(stake::unbond))
+        .route("/v1/stake/withdraw", post(stake::withdraw))
         .route("/v1/events", get(events::since))
         .route("/v1/shutdown", post(shutdown))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX));

@@ -13,7 +13,10 @@ use assay_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::error::ChainError;
+use super::{
+    error::ChainError,
+    stake::{self, LaneLoss},
+};
 
 /// Largest record, in bytes (8 MiB): a header with very many settled tasks.
 pub const JOB_BYTES_MAX: usize = 8 << 20;
@@ -62,6 +65,16 @@ pub(super) enum Intent {
     },
     /// What the fallback left over is the client's.
     CloseFallback { task: TaskId, client: Account },
+    /// Our stake is at least this; so a wish that is repeated adds once.
+    RaiseStake { target: Amount },
+    /// Our registration of this number is leaving, or has left.
+    Unbond { registration: u64 },
+    /// Our registration of this number has left with its stake.
+    Withdraw {
+        registration: u64,
+        /// Every lane in order for a labeler; empty for others.
+        losses: Vec<LaneLoss>,
+    },
 }
 
 impl From<ChainCall> for Intent {
@@ -143,6 +156,21 @@ impl Intent {
                 key.push(b'E');
                 key.extend_from_slice(&task.0);
                 key.extend_from_slice(&client.0);
+            Self::RaiseStake { target } => {
+                key.push(b'A');
+                key.extend_from_slice(&target.0.to_be_bytes());
+            }
+            Self::Unbond { registration } => {
+                key.push(b'U');
+                key.extend_from_slice(&registration.to_be_bytes());
+            }
+            Self::Withdraw {
+                registration,
+                losses,
+            } => {
+                key.push(b'W');
+                key.extend_from_slice(&registration.to_be_bytes());
+                key.extend_from_slice(&stake::name(losses).0);
             }
         }
         key
@@ -180,6 +208,9 @@ impl Intent {
                 claim.pay.payee, claim.pay.task
             ),
             Self::CloseFallback { task, .. } => format!("close the fallback of task {task}"),
+            Self::RaiseStake { target } => format!("raise the stake to {target} base units"),
+            Self::Unbond { .. } => "leave with the stake".to_owned(),
+            Self::Withdraw { .. } => "withdraw the stake".to_owned(),
         }
     }
 }

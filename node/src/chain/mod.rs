@@ -24,6 +24,7 @@ mod pool;
 mod queue;
 mod revert;
 mod sender;
+mod stake;
 mod wallet;
 mod watch;
 
@@ -62,6 +63,7 @@ pub use intent::JOB_BYTES_MAX;
 use plan::{Planner, Step};
 pub use queue::{OUTBOX_JOBS_MAX, OutboxRow, OutboxStore};
 use queue::{Outcome, Queue};
+pub use stake::{LaneLoss, LossLeaf, StakeChange, StakeState};
 use wallet::Wallet;
 
 /// Most blocks in one [`ChainEvent::News`].
@@ -149,6 +151,17 @@ pub enum ChainEvent {
         /// True: it will not be tried again. False: it stays in the outbox and is tried again.
         permanent: bool,
     },
+}
+
+/// What the chain would say to a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It holds the claim's root and pays on it.
+    Pays,
+    /// Not yet; the reason.
+    Later(String),
+    /// It does not hold this root; the reason.
+    Refused(String),
 }
 
 /// Whether anything may be signed.
@@ -780,6 +793,38 @@ impl Chain {
             lane: held.lane,
             settled: held.settled,
         }))
+    }
+
+    fn planner(&self) -> plan::Planner<'_> {
+        plan::Planner {
+            endpoint: self.shared.endpoints.current(),
+            profile: &self.shared.profile,
+            account: self.account.unwrap_or_default(),
+        }
+    }
+
+    /// Whether the chain holds this header as the epoch that it says it is.
+    ///
+    /// # Errors
+    /// [`ChainError::Rpc`].
+    pub async fn is_anchored(&self, header: &EpochHeader) -> Result<bool, ChainError> {
+        // A revoked epoch keeps its event.
+        let stands = self.head(header.lane).await?.epoch >= header.epoch;
+        Ok(stands && self.planner().posted(header).await? == header.hash())
+    }
+
+    /// What the chain would say to a claim now.
+    ///
+    /// # Errors
+    /// [`ChainError::Rpc`].
+    pub async fn standing(&self, claim: &Claim) -> Result<Standing, ChainError> {
+        let planner = self.planner();
+        let found = planner.not_claimable(claim.lane, claim.epoch, &claim.root);
+        Ok(match found.await? {
+            Some(plan::Step::Fail(why)) => Standing::Refused(why),
+            Some(plan::Step::Wait(why)) => Standing::Later(why),
+            _ => Standing::Pays,
+        })
     }
 
     /// The last epoch of a lane.

@@ -25,6 +25,7 @@ use super::{
     facts,
     intent::Intent,
     revert::{Advice, explain},
+    stake::LaneLoss,
 };
 
 /// Blocks after which a header's block is too old for the anchor (its `BLOCK_WINDOW`).
@@ -85,6 +86,12 @@ impl Planner<'_> {
             Intent::OpenFallback { task, client } => self.open_fallback(task, client).await,
             Intent::ClaimFallback { header, claim } => self.claim_fallback(header, claim).await,
             Intent::CloseFallback { task, client } => self.close_fallback(task, client).await,
+            Intent::RaiseStake { target } => self.raise_stake(*target).await,
+            Intent::Unbond { registration } => self.unbond(*registration).await,
+            Intent::Withdraw {
+                registration,
+                losses,
+            } => self.withdraw(*registration, losses).await,
         }
     }
 
@@ -256,6 +263,159 @@ impl Planner<'_> {
         Ok(send(registry, &call, true, "register"))
     }
 
+    /// What the registry says of our account.
+    async fn own(&self) -> Result<Registry::Account, RpcFault> {
+        let account = self.account.into();
+        self.endpoint
+            .view(
+                self.profile.contracts.registry,
+                Registry::accountsCall { account },
+            )
+            .await
+    }
+
+    fn not_registered(&self) -> Step {
+        Step::Fail(format!(
+            "account 0x{} is not registered; a running node with `roles` in its settings registers it",
+            self.account
+        ))
+    }
+
+    async fn raise_stake(&self, target: Amount) -> Result<Step, RpcFault> {
+        let registry = self.profile.contracts.registry;
+        let own = self.own().await?;
+        if own.nodeKey.is_zero() {
+            return Ok(self.not_registered());
+        }
+        let Some(amount) = target.0.checked_sub(own.stake).filter(|more| *more > 0) else {
+            return Ok(Step::Done);
+        };
+        if own.readyAt != 0 {
+            return Ok(Step::Fail(
+                "the account is leaving; withdraw the stake, then register again".to_owned(),
+            ));
+        }
+        if let Some(step) = self.allow(registry, amount, "the stake").await? {
+            return Ok(step);
+        }
+        let call = Registry::addStakeCall { amount };
+        Ok(send(registry, &call, true, "add stake"))
+    }
+
+    async fn unbond(&self, registration: u64) -> Result<Step, RpcFault> {
+        let own = self.own().await?;
+        if own.nonce == 0 {
+            return Ok(self.not_registered());
+        }
+        if own.nodeKey.is_zero() || own.nonce != registration || own.readyAt != 0 {
+            return Ok(Step::Done);
+        }
+        let call = Registry::requestUnbondCall {};
+        Ok(send(
+            self.profile.contracts.registry,
+            &call,
+            true,
+            "request unbond",
+        ))
+    }
+
+    async fn withdraw(&self, registration: u64, losses: &[LaneLoss]) -> Result<Step, RpcFault> {
+        let registry = self.profile.contracts.registry;
+        let own = self.own().await?;
+        if own.nonce == 0 {
+            return Ok(self.not_registered());
+        }
+        if own.nodeKey.is_zero() || own.nonce != registration {
+            return Ok(Step::Done);
+        }
+        if own.readyAt == 0 {
+            return Ok(Step::Fail(
+                "the account is not leaving; ask for that first (`assay stake unbond`)".to_owned(),
+            ));
+        }
+        let now = self.endpoint.latest().await?.time;
+        if now < own.readyAt {
+            return Ok(Step::Fail(format!(
+                "the stake can be withdrawn from Unix time {} on, in {} seconds",
+                own.readyAt,
+                own.readyAt - now
+            )));
+        }
+        let (mut heads, mut per_lane) = (Vec::new(), Vec::new());
+        for loss in losses {
+            match self.head_of(loss).await? {
+                Ok(head) => heads.push(head),
+                Err(step) => return Ok(step),
+            }
+            let leaf = |l: &super::stake::LossLeaf| Registry::LossLeaf {
+                account: l.account.into(),
+                lossTotal: l.total.0,
+                index: U256::from(l.index),
+                proof: l.proof.iter().map(|h| B256::from(*h)).collect(),
+            };
+            per_lane.push(loss.leaves.iter().map(leaf).collect());
+        }
+        let call = Registry::withdrawCall {
+            heads,
+            perLane: per_lane,
+        };
+        Ok(send(registry, &call, true, "withdraw"))
+    }
+
+    /// The header that a proof of loss stands under, if it is still the lane's last one.
+    async fn head_of(
+        &self,
+        loss: &LaneLoss,
+    ) -> Result<Result<Registry::EpochHeader, Step>, RpcFault> {
+        let anchor = self.profile.contracts.anchor;
+        let lane = loss.lane;
+        let head = self
+            .endpoint
+            .view(anchor, EpochAnchor::headCall { lane })
+            .await?;
+        if head.epoch != loss.epoch || (head.epoch != 0 && head.hash != B256::from(loss.header)) {
+            return Ok(Err(Step::Fail(format!(
+                "lane {lane} is at epoch {} now, the proof of what the account has lost is of epoch {}; ask again",
+                head.epoch, loss.epoch
+            ))));
+        }
+        if head.epoch == 0 {
+            return Ok(Ok(Registry::EpochHeader {
+                lane,
+                ..Default::default()
+            }));
+        }
+        let posted = self.posted_in(lane, loss.epoch, loss.since).await?;
+        let found = posted
+            .into_iter()
+            .find(|header| facts::header(header).hash() == loss.header);
+        let Some(h) = found else {
+            return Ok(Err(Step::Wait(format!(
+                "the endpoint does not show the header of epoch {} of lane {lane}",
+                loss.epoch
+            ))));
+        };
+        Ok(Ok(Registry::EpochHeader {
+            lane: h.lane,
+            epoch: h.epoch,
+            view: h.view,
+            term: h.term,
+            parent: h.parent,
+            chainBlock: h.chainBlock,
+            chainBlockHash: h.chainBlockHash,
+            recordsRoot: h.recordsRoot,
+            stateRoot: h.stateRoot,
+            payoutRoot: h.payoutRoot,
+            auditRoot: h.auditRoot,
+            payoutCount: h.payoutCount,
+            lossRoot: h.lossRoot,
+            reputationRoot: h.reputationRoot,
+            payoutFile: h.payoutFile,
+            totalOwed: h.totalOwed,
+            settledHash: h.settledHash,
+        }))
+    }
+
     async fn post(&self, intent: &Intent) -> Result<Step, RpcFault> {
         let Intent::Post {
             header,
@@ -326,20 +486,33 @@ impl Planner<'_> {
     }
 
     /// Hash of the header that was posted as this one's epoch, from the anchor's event; zero when the endpoint shows none.
-    async fn posted(&self, header: &EpochHeader) -> Result<Hash, RpcFault> {
+    pub async fn posted(&self, header: &EpochHeader) -> Result<Hash, RpcFault> {
+        let posted = self.posted_in(header.lane, header.epoch, header.chain_block);
+        Ok(posted
+            .await?
+            .last()
+            .map_or(Hash::ZERO, |h| facts::header(h).hash()))
+    }
+
+    /// Headers that were posted as an epoch of a lane from block `since` on; several when one was revoked.
+    async fn posted_in(
+        &self,
+        lane: u32,
+        epoch: u64,
+        since: u64,
+    ) -> Result<Vec<EpochAnchor::EpochHeader>, RpcFault> {
         let filter = Filter::new()
             .address(Address::from(self.profile.contracts.anchor))
             .event_signature(EpochAnchor::EpochPosted::SIGNATURE_HASH)
-            .topic1(B256::from(U256::from(header.lane)))
-            .topic2(B256::from(U256::from(header.epoch)))
-            .from_block(header.chain_block);
+            .topic1(B256::from(U256::from(lane)))
+            .topic2(B256::from(U256::from(epoch)))
+            .from_block(since);
         let logs: Vec<Log> = self.endpoint.ask("eth_getLogs", (filter,)).await?;
-        let posted = logs
+        Ok(logs
             .iter()
-            .filter_map(|log| EpochAnchor::EpochPosted::decode_log_data_validate(log.data()).ok());
-        Ok(posted
-            .last()
-            .map_or(Hash::ZERO, |e| facts::header(&e.header).hash()))
+            .filter_map(|log| EpochAnchor::EpochPosted::decode_log_data_validate(log.data()).ok())
+            .map(|posted| posted.header)
+            .collect())
     }
 
     async fn claim(&self, claim: &Claim) -> Result<Step, RpcFault> {
@@ -387,7 +560,7 @@ impl Planner<'_> {
     }
 
     /// What stands between a claim and its root; none when nothing does.
-    async fn not_claimable(
+    pub async fn not_claimable(
         &self,
         lane: u32,
         epoch: u64,

@@ -78,9 +78,23 @@ const STATUS: &str = "\
 Example:
   assay status --json
 ";
-const KEY: &str = "\
-Example:
-  assay key show
+const VERIFY: &str = "\
+Examples:
+  assay verify result.json
+  assay verify proof.json --rpc https://rpc.example
+  assay verify profile.toml
+";
+const STAKE: &str = "\
+Examples:
+  assay stake show
+  assay stake add 250
+";
+const WALLET: &str = "\
+Examples:
+  assay wallet show
+  assay wallet password
+  assay wallet backup --out words.txt
+  assay wallet restore < words.txt
 ";
 const CONFIG: &str = "\
 Example:
@@ -145,12 +159,18 @@ pub enum Command {
     /// Score any file of answers: the labels, and how able every worker is. Needs no node
     #[command(before_help = SCORE)]
     Score(ScoreArgs),
+    /// Check a result, a claim, an explanation or a network profile from the file alone. Needs no node
+    #[command(before_help = VERIFY)]
+    Verify(VerifyArgs),
     /// Show how the node, its account, its lanes and the chain stand
     #[command(before_help = STATUS)]
     Status,
-    /// Show the node's public keys, or where the secret ones are
-    #[command(before_help = KEY)]
-    Key(KeyArgs),
+    /// Show the account's stake, add to it, or leave with it
+    #[command(before_help = STAKE)]
+    Stake(StakeArgs),
+    /// Show, protect, back up and restore the keys of this node
+    #[command(before_help = WALLET)]
+    Wallet(WalletArgs),
     /// Read or change settings
     #[command(before_help = CONFIG)]
     Config(ConfigArgs),
@@ -190,6 +210,9 @@ pub struct InitArgs {
     /// Address that pay goes to [default: the node's own account]
     #[arg(long, value_name = "ADDRESS", env = "ASSAY_PAYEE")]
     pub payee: Option<Account>,
+    /// Password.
+    #[command(flatten)]
+    pub password: PasswordArgs,
 }
 
 /// `assay run`.
@@ -206,6 +229,9 @@ pub struct RunArgs {
     /// Port of the control API on 127.0.0.1, instead of the one in the settings; 0: any
     #[arg(long, value_name = "PORT", env = "ASSAY_API_PORT")]
     pub api_port: Option<u16>,
+    /// Password.
+    #[command(flatten)]
+    pub password: PasswordArgs,
 }
 
 /// `assay devnet`.
@@ -439,6 +465,8 @@ pub enum ExportFormat {
     Csv,
     /// Columns task, worker, label: every counted vote
     CsvVotes,
+    /// One JSON object that `assay verify` checks: terms, items, votes, scores, pay, and the proof up to the anchored header
+    Verifiable,
 }
 
 /// `assay export`.
@@ -493,7 +521,7 @@ pub struct ClaimArgs {
     /// With --proof: JSON-RPC address of the chain [default: the ones in the proof file]
     #[arg(long, value_name = "URL", env = "ASSAY_CLAIM_RPC", requires = "proof")]
     pub rpc: Option<String>,
-    /// With --proof: file with the key (hex) of any account that has gas
+    /// With --proof: file with the key of any account that has gas, a keystore V3 or 64 hexadecimal digits
     #[arg(
         long,
         value_name = "FILE",
@@ -501,6 +529,9 @@ pub struct ClaimArgs {
         requires = "proof"
     )]
     pub key_file: Option<PathBuf>,
+    /// Password.
+    #[command(flatten)]
+    pub password: PasswordArgs,
 }
 
 /// `assay score`.
@@ -566,21 +597,100 @@ pub struct ScoreArgs {
     pub frame: Option<String>,
 }
 
-/// `assay key`.
+/// `assay verify`.
 #[derive(Debug, Args)]
-pub struct KeyArgs {
-    /// What to show
-    #[command(subcommand)]
-    pub what: KeyCommand,
+#[command(after_help = "\
+Every check is told with what came out, and so is what was not checked. Exit code 8 when anything is wrong.
+")]
+pub struct VerifyArgs {
+    /// What `export --format verifiable`, `claim --export` or `score class --explain TASK --json` wrote, or a network profile
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// JSON-RPC address of the network's chain, to compare with: chain id, contracts, anchored header, payout root [default: offline]
+    #[arg(long, value_name = "URL", env = "ASSAY_VERIFY_RPC")]
+    pub rpc: Option<String>,
 }
 
-/// `assay key ...`.
-#[derive(Clone, Copy, Debug, Subcommand)]
-pub enum KeyCommand {
-    /// Show peer id, node key and account (never a secret)
+/// `assay stake`.
+#[derive(Debug, Args)]
+pub struct StakeArgs {
+    /// What to do
+    #[command(subcommand)]
+    pub what: StakeCommand,
+}
+
+/// `assay stake ...`.
+#[derive(Debug, Subcommand)]
+pub enum StakeCommand {
+    /// Show stake, roles, their minimum, and when the stake can be withdrawn
     Show,
-    /// Show where the secret keys are
-    Path,
+    /// Add tokens to the stake
+    Add {
+        /// Whole tokens, like 250 or 12.5
+        #[arg(value_name = "AMOUNT")]
+        amount: String,
+    },
+    /// Start leaving: the roles end, and the whole stake waits for its time
+    Unbond,
+    /// Take the stake home, less what was lost, when its time has come
+    Withdraw,
+}
+
+/// Where the password of the account key comes from.
+#[derive(Clone, Debug, Default, Args)]
+pub struct PasswordArgs {
+    /// File (mode 0600) with the password of the account key, if it is encrypted or is to be [default: ask at the terminal]
+    #[arg(long, global = true, value_name = "FILE", env = "ASSAY_PASSWORD_FILE")]
+    pub password_file: Option<PathBuf>,
+}
+
+/// `assay wallet`.
+#[derive(Debug, Args)]
+pub struct WalletArgs {
+    /// Password.
+    #[command(flatten)]
+    pub password: PasswordArgs,
+    /// What to do
+    #[command(subcommand)]
+    pub what: WalletCommand,
+}
+
+/// `assay wallet ...`.
+#[derive(Debug, Subcommand)]
+pub enum WalletCommand {
+    /// Show account, keys, balance, and how the secret keys are kept (never a secret)
+    Show,
+    /// Make a new account key, from 24 new words; the old one is kept beside it
+    New,
+    /// Show the 24 words that bring the account back, at a terminal or into a file
+    Backup {
+        /// File to write, with mode 0600; it must not exist
+        #[arg(long, value_name = "FILE", env = "ASSAY_WALLET_OUT")]
+        out: Option<PathBuf>,
+    },
+    /// Bring an account back from its words (24, or 12), read from standard input
+    Restore,
+    /// Take over a key from a file: a keystore V3 (as geth, cast and other wallets write) or 64 hexadecimal digits
+    Import {
+        /// The key; a keystore is opened with the password, and kept under the same one
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Write the key as a keystore V3 for other wallets, under its password
+    Export {
+        /// File to write, with mode 0600; it must not exist
+        #[arg(long, value_name = "FILE", env = "ASSAY_WALLET_OUT")]
+        out: PathBuf,
+    },
+    /// Encrypt the account key, or change its password
+    Password {
+        /// File (mode 0600) with the new password [default: ask at the terminal]
+        #[arg(long, value_name = "FILE", env = "ASSAY_NEW_PASSWORD_FILE")]
+        new_password_file: Option<PathBuf>,
+        /// Decrypt the key instead: whoever can read its file has the account
+        #[arg(long, env = "ASSAY_WALLET_REMOVE", value_parser = FalseyValueParser::new(), conflicts_with = "new_password_file")]
+        remove: bool,
+    },
 }
 
 /// `assay config`.

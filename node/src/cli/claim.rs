@@ -9,7 +9,9 @@ use std::{
     time::Duration,
 };
 
-use assay_protocol::{amount::Amount, id::Account, lane::Claim, network::NetworkProfile};
+use assay_protocol::{
+    amount::Amount, crypto::EvmKey, id::Account, lane::Claim, network::NetworkProfile,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -17,6 +19,7 @@ use super::{
     client::Api,
     failure::{Exit, Failure},
     folder::{self, Folder},
+    password::Passwords,
     text::Printer,
 };
 use crate::{
@@ -25,7 +28,7 @@ use crate::{
 };
 
 /// Format of a proof file.
-const FORMAT: &str = "assay-claim/1";
+pub(super) const FORMAT: &str = "assay-claim/1";
 /// Largest proof file in bytes.
 const PROOF_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// How long a claim without a node may take.
@@ -49,7 +52,8 @@ pub struct ProofFile {
 /// No running node, a wrong proof, a chain that refuses.
 pub async fn run(folder: &Folder, args: &ClaimArgs, printer: Printer) -> Result<(), Failure> {
     if let (Some(proof), Some(key_file)) = (&args.proof, &args.key_file) {
-        return from_proof(proof, args.rpc.as_deref(), key_file, printer).await;
+        let key = folder::open_key(key_file, &Passwords::new(&args.password))?.evm();
+        return from_proof(proof, args.rpc.as_deref(), &key, printer).await;
     }
     let config = folder.config()?;
     let profile = folder.profile(&config)?;
@@ -69,6 +73,13 @@ pub async fn run(folder: &Folder, args: &ClaimArgs, printer: Printer) -> Result<
         .post(&format!("/v1/claims/{payee}"), &serde_json::json!({}))
         .await?;
     report(payee, &done.paid, profile.params.token_decimals, printer)
+}
+
+impl ProofFile {
+    /// Network and claims, not checked.
+    pub fn into_parts(self) -> (NetworkProfile, Vec<Claim>) {
+        (self.profile, self.claims)
+    }
 }
 
 pub(super) async fn own_payee(api: &Api) -> Result<Account, Failure> {
@@ -154,9 +165,9 @@ fn parse_proof(bytes: &[u8], name: &str) -> Result<ProofFile, Failure> {
     Ok(file)
 }
 
-/// Claims are idempotent on chain, so an outbox that lives as long as the command is enough.
+/// An outbox that lives as long as the command: enough to read, and for claims, which are idempotent on chain.
 #[derive(Default)]
-struct Memory(Mutex<BTreeMap<Vec<u8>, Vec<u8>>>);
+pub(super) struct Memory(Mutex<BTreeMap<Vec<u8>, Vec<u8>>>);
 
 impl OutboxStore for Memory {
     fn load(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, String> {
@@ -184,14 +195,13 @@ impl OutboxStore for Memory {
 async fn from_proof(
     proof: &Path,
     rpc: Option<&str>,
-    key_file: &Path,
+    key: &EvmKey,
     printer: Printer,
 ) -> Result<(), Failure> {
     let mut file = read_proof(proof)?;
     if let Some(rpc) = rpc {
         file.profile.rpc = vec![rpc.to_owned()];
     }
-    let key = folder::read_evm_key(key_file)?;
     let decimals = file.profile.params.token_decimals;
     let config = ChainConfig::new(file.profile, Some(key.secret()));
     let (chain, news) = Chain::start(config, Arc::new(Memory::default()))?;

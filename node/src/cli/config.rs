@@ -57,7 +57,7 @@ const FIELDS: [(&str, &str); 7] = [
     ),
     (
         "payee",
-        "Address that pay goes to. Empty: the node's own account (`assay key show`).",
+        "Address that pay goes to. Empty: the node's own account (`assay wallet show`).",
     ),
     ("listen", "Addresses to listen on for other nodes."),
     (

@@ -1,6 +1,9 @@
 //! `assay export`: a finished task's labels as a file. Manifest, index and outcome are checked to belong together before a byte is written.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    path::Path,
+};
 
 use assay_protocol::message::{ItemEntry, Manifest};
 
@@ -8,9 +11,10 @@ use super::{
     args::{ExportArgs, ExportFormat},
     client::Api,
     failure::{Exit, Failure},
-    folder::Folder,
+    folder::{self, Folder},
     task,
     text::Printer,
+    verify::ResultFile,
 };
 use crate::dataset::{Export, ExportError, Format};
 
@@ -34,6 +38,11 @@ pub async fn run(folder: &Folder, args: &ExportArgs, printer: Printer) -> Result
         ExportFormat::Jsonl => Format::Jsonl,
         ExportFormat::Csv => Format::ResultsCsv,
         ExportFormat::CsvVotes => Format::VotesCsv,
+        ExportFormat::Verifiable => {
+            let profile = folder.profile(&folder.config()?)?;
+            let file = ResultFile::new(profile, manifest, index, outcome);
+            return verifiable(&file, args.out.as_deref(), printer);
+        }
     };
     match &args.out {
         Some(path) => {
@@ -51,6 +60,23 @@ pub async fn run(folder: &Folder, args: &ExportArgs, printer: Printer) -> Result
             Ok(out.flush()?)
         }
     }
+}
+
+fn verifiable(file: &ResultFile, out: Option<&Path>, printer: Printer) -> Result<(), Failure> {
+    let Some(path) = out else {
+        return printer.data(file);
+    };
+    let mut text = serde_json::to_string(file).map_err(io::Error::from)?;
+    text.push('\n');
+    folder::replace(path, 0o644, &text)?;
+    if printer.json {
+        return printer.data(&serde_json::json!({ "task": file.task(), "file": path }));
+    }
+    printer.say(&format!(
+        "wrote the result with its proof to {}; anybody can check it: assay verify FILE",
+        path.display()
+    ));
+    Ok(())
 }
 
 fn failure(error: ExportError) -> Failure {

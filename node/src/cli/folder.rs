@@ -4,7 +4,7 @@
 //! FOLDER/config.toml  profile.toml  keys/node.key  keys/evm.key  store/  api.json (while it runs)
 //! ```
 //! Secret files have mode 0600 in a folder of mode 0700; a key that others can read is refused. Nothing is ever overwritten but
-//! `config.toml` (by `config set`) and `api.json`.
+//! `config.toml` (by `config set`), `api.json`, and `keys/evm.key` by `wallet`, which keeps a copy of a key that it replaces.
 
 use std::{
     fs::{self, OpenOptions},
@@ -15,14 +15,21 @@ use std::{
 
 use assay_protocol::{
     crypto::{EvmKey, NodeKeypair},
+    id::Account,
     network::NetworkProfile,
 };
+
+use zeroize::Zeroizing;
 
 use super::{
     config::Config,
     failure::{Exit, Failure},
+    password::Passwords,
 };
-use crate::api::model::Access;
+use crate::{
+    api::model::Access,
+    keys::{AccountSecret, KEY_FILE_BYTES_MAX, KeyError, KeyFile},
+};
 
 /// Largest key, settings, profile or access file, in bytes.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -128,15 +135,40 @@ impl Folder {
         read_profile(&self.0.join(&config.profile))
     }
 
-    /// The keys.
+    /// The keys; a password is asked for when the account's is encrypted.
+    ///
+    /// # Errors
+    /// A missing, open or malformed key file, or a wrong password.
+    pub fn keys(&self, passwords: &Passwords) -> Result<Keys, Failure> {
+        Ok(Keys {
+            node: self.node_key()?,
+            evm: open_key(&self.evm_key_path(), passwords)?.evm(),
+        })
+    }
+
+    /// The node key.
     ///
     /// # Errors
     /// A missing, open or malformed key file.
-    pub fn keys(&self) -> Result<Keys, Failure> {
-        let node = NodeKeypair::from_seed(&read_key(&self.node_key_path())?);
-        Ok(Keys {
-            node,
-            evm: read_evm_key(&self.evm_key_path())?,
+    pub fn node_key(&self) -> Result<NodeKeypair, Failure> {
+        Ok(NodeKeypair::from_seed(&read_key(&self.node_key_path())?))
+    }
+
+    /// The account, which a key file names also when it is encrypted.
+    ///
+    /// # Errors
+    /// A missing, open or malformed key file, and a keystore of another program that names no account.
+    pub fn account(&self) -> Result<Account, Failure> {
+        let path = self.evm_key_path();
+        read_key_file(&path)?.account().ok_or_else(|| {
+            Failure::new(
+                Exit::Config,
+                format!(
+                    "the key file {} does not say which account it is for",
+                    path.display()
+                ),
+            )
+            .next("write it anew with `assay wallet password`")
         })
     }
 
@@ -205,30 +237,50 @@ pub fn read_profile(path: &Path) -> Result<NetworkProfile, Failure> {
     Ok(profile)
 }
 
+/// Reads a small file that only its owner can read; `what` names it in messages.
+///
+/// # Errors
+/// A missing, open or too large file.
+pub fn read_private(
+    path: &Path,
+    what: &str,
+    bytes_max: usize,
+) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let place = path.display();
+    let failed = |e: &io::Error| Failure::file(Exit::Config, &format!("read {what}"), path, e);
+    let file = fs::File::open(path).map_err(|e| failed(&e))?;
+    let about = file.metadata().map_err(|e| failed(&e))?;
+    let mode = about.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(Failure::new(
+            Exit::Config,
+            format!("{what} {place} has mode {mode:03o}: others could read it"),
+        )
+        .next(format!("chmod 600 {place}")));
+    }
+    // All the room at once: a vector that grows leaves copies behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(bytes_max + 1));
+    let read = file.take(bytes_max as u64 + 1).read_to_end(&mut bytes);
+    if read.map_err(|e| failed(&e))? > bytes_max {
+        return Err(Failure::new(
+            Exit::Config,
+            format!("{what} {place} is larger than {bytes_max} bytes"),
+        )
+        .next("is it the right file?"));
+    }
+    Ok(bytes)
+}
+
 /// Reads a file with 64 hexadecimal digits that only its owner can read.
 ///
 /// # Errors
 /// A missing, open or malformed file.
 pub fn read_key(path: &Path) -> Result<[u8; 32], Failure> {
-    let failed = |e: &io::Error| Failure::file(Exit::Config, "read the key file", path, e);
-    let about = fs::metadata(path).map_err(|e| {
-        failed(&e).next("keys are made by `assay init`; restore them from a backup")
-    })?;
-    let mode = about.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(Failure::new(
-            Exit::Config,
-            format!(
-                "the key file {} has mode {mode:03o}: others could read it",
-                path.display()
-            ),
-        )
-        .next(format!("chmod 600 {}", path.display())));
-    }
-    let text = read_text(path).map_err(|e| failed(&e))?;
-    let digits = text.trim();
+    let bytes = read_private(path, "the key file", KEY_FILE_BYTES_MAX)
+        .map_err(|e| missing_key_advice(path, e))?;
+    let digits = bytes.trim_ascii();
     let mut key = [0; 32];
-    hex::decode_to_slice(digits.strip_prefix("0x").unwrap_or(digits), &mut key).map_err(|_| {
+    hex::decode_to_slice(digits.strip_prefix(b"0x").unwrap_or(digits), &mut key).map_err(|_| {
         Failure::new(
             Exit::Config,
             format!(
@@ -241,18 +293,53 @@ pub fn read_key(path: &Path) -> Result<[u8; 32], Failure> {
     Ok(key)
 }
 
-/// Reads an account's key.
+fn missing_key_advice(path: &Path, failure: Failure) -> Failure {
+    if path.exists() {
+        return failure;
+    }
+    failure.next("keys are made by `assay init`; restore them from a backup")
+}
+
+/// Reads an account's key file without opening it.
 ///
 /// # Errors
-/// As [`read_key`], and a number that is no key.
-pub fn read_evm_key(path: &Path) -> Result<EvmKey, Failure> {
-    EvmKey::from_secret(&read_key(path)?).ok_or_else(|| {
-        Failure::new(
-            Exit::Config,
-            format!("{} holds a number that is no secp256k1 key", path.display()),
-        )
-        .next("restore it from a backup")
-    })
+/// A missing, open or malformed file.
+pub fn read_key_file(path: &Path) -> Result<KeyFile, Failure> {
+    let bytes = read_private(path, "the key file", KEY_FILE_BYTES_MAX)
+        .map_err(|e| missing_key_advice(path, e))?;
+    KeyFile::parse(&bytes).map_err(|e| key_failure(path, &e))
+}
+
+/// Reads an account's key, without its words if it is encrypted.
+///
+/// # Errors
+/// As [`read_key_file`], and a wrong password.
+pub fn open_key(path: &Path, passwords: &Passwords) -> Result<AccountSecret, Failure> {
+    match read_key_file(path)? {
+        KeyFile::Plain(secret) => Ok(secret),
+        KeyFile::Encrypted(keystore) => keystore
+            .open(&passwords.existing(path)?)
+            .map_err(|e| key_failure(path, &e)),
+    }
+}
+
+/// What is wrong with a key file, and what to do about it.
+pub fn key_failure(path: &Path, error: &KeyError) -> Failure {
+    let next = match error {
+        KeyError::WrongPassword => {
+            "try again; if the password is lost, only the words of the key bring it back: `assay wallet restore`"
+        }
+        KeyError::TooCostly(_) | KeyError::Unsupported(_) => {
+            "write it again with the program that made it, with ordinary parameters (scrypt, n = 262144, r = 8, p = 1)"
+        }
+        KeyError::Random(_) => "try again",
+        _ => "restore it from a backup, or from its words with `assay wallet restore`",
+    };
+    Failure::new(
+        Exit::Config,
+        format!("the key file {}: {error}", path.display()),
+    )
+    .next(next)
 }
 
 /// Makes a folder that only its owner can enter, and the ones above it.
@@ -271,25 +358,38 @@ pub fn make_private_folder(path: &Path) -> Result<(), Failure> {
 ///
 /// # Errors
 /// Those of the file system; `AlreadyExists` among them.
-pub fn write_new(path: &Path, mode: u32, text: &str) -> io::Result<()> {
+pub fn write_new(path: &Path, mode: u32, content: &(impl AsRef<[u8]> + ?Sized)) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(mode)
         .open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
+    file.write_all(content.as_ref())?;
+    file.sync_all()?;
+    sync_folder_of(path)
+}
+
+/// Makes a new name in a folder survive a loss of power.
+fn sync_folder_of(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
+    fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// Replaces a file so that a crash leaves the old one or the new one.
 ///
 /// # Errors
 /// Those of the file system.
-pub fn replace(path: &Path, mode: u32, text: &str) -> Result<(), Failure> {
+pub fn replace(
+    path: &Path,
+    mode: u32,
+    content: &(impl AsRef<[u8]> + ?Sized),
+) -> Result<(), Failure> {
     let mut partial = path.as_os_str().to_owned();
     partial.push(format!(".{}.part", std::process::id()));
     let partial = PathBuf::from(partial);
-    let written = write_new(&partial, mode, text).and_then(|()| fs::rename(&partial, path));
+    let written = write_new(&partial, mode, content)
+        .and_then(|()| fs::rename(&partial, path))
+        .and_then(|()| sync_folder_of(path));
     written.map_err(|e| {
         // The first failure is the one to report.
         let _ = fs::remove_file(&partial);
@@ -349,11 +449,22 @@ mod tests {
         fs::remove_file(&path).unwrap();
         write_new(&path, 0o600, &"00".repeat(32)).unwrap();
         assert!(
-            read_evm_key(&path)
+            read_key_file(&path)
                 .expect_err("zero")
                 .text
                 .contains("no secp256k1 key")
         );
+    }
+
+    #[test]
+    fn a_key_file_of_a_gigabyte_is_refused_without_being_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("k");
+        write_new(&path, 0o600, "{").unwrap();
+        let file = OpenOptions::new().write(true).open(&path).unwrap();
+        file.set_len(1 << 30).unwrap();
+        let refused = read_key_file(&path).expect_err("a gigabyte");
+        assert!(refused.text.contains("larger than"), "{refused:?}");
     }
 
     #[test]

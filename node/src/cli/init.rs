@@ -1,17 +1,15 @@
 //! `assay init`: a node's folder. Existing keys are kept (a restored backup), an existing node is never touched.
 
-use assay_protocol::{
-    amount::Amount,
-    crypto::{EvmKey, NodeKeypair},
-    network::NetworkProfile,
-};
+use assay_protocol::{amount::Amount, network::NetworkProfile};
 
 use super::{
     args::{InitArgs, RoleName},
     config::Config,
     failure::{Exit, Failure},
     folder::{self, Folder},
+    password::Passwords,
     text::Printer,
+    wallet,
 };
 use crate::net::PeerKey;
 
@@ -35,27 +33,31 @@ pub fn run(folder: &Folder, args: &InitArgs, printer: Printer) -> Result<(), Fai
     let config = config(args, &profile)?;
     config.resolve(&profile)?;
 
+    let passwords = Passwords::new(&args.password);
+    let password = if folder.evm_key_path().exists() {
+        None
+    } else {
+        passwords.for_new_key(!profile.dev, printer)?
+    };
+
     folder::make_private_folder(folder.path())?;
     folder::make_private_folder(&folder.keys_path())?;
-    let node = key(&folder.node_key_path(), |_| true, printer)?;
-    let evm = key(
-        &folder.evm_key_path(),
-        |secret| EvmKey::from_secret(secret).is_some(),
-        printer,
-    )?;
+    let keys = wallet::find_or_make(folder, password.as_ref(), &passwords, printer)?;
     let text = toml::to_string(&profile)
         .map_err(|e| Failure::new(Exit::Config, format!("the profile cannot be copied: {e}")))?;
     folder::replace(&folder.path().join(&config.profile), 0o600, &text)?;
     // Last, so that an interrupted `init` can be repeated.
     folder::replace(&config_path, 0o600, &config.to_toml())?;
 
-    let peer_id = PeerKey(NodeKeypair::from_seed(&node).public().0).to_string();
-    let account = EvmKey::from_secret(&evm)
-        .map(|k| k.account())
-        .unwrap_or_default();
+    let (account, peer_id) = (keys.account, PeerKey(keys.node.public().0).to_string());
+    let open = wallet::not_encrypted(&folder.evm_key_path());
+    if !keys.encrypted && !profile.dev {
+        printer.warn(&open);
+    }
     if printer.json {
         return printer.data(&serde_json::json!({
             "folder": folder.path(), "peer_id": peer_id, "account": format!("0x{account}"), "network": profile.name,
+            "encrypted": keys.encrypted,
         }));
     }
     printer.line(&format!("account  0x{account}"))?;
@@ -65,8 +67,11 @@ pub fn run(folder: &Folder, args: &InitArgs, printer: Printer) -> Result<(), Fai
         profile.name,
         folder.path().display()
     ));
+    if !keys.encrypted && profile.dev {
+        printer.say(&open);
+    }
     printer.say(&format!(
-        "Keep a copy of {}: pay and stake belong to those keys.",
+        "Write down the words of the account (`assay wallet backup`) and keep a copy of {}: pay and stake belong to those keys.",
         folder.keys_path().display()
     ));
     if !profile.dev && !config.roles.is_empty() {
@@ -118,34 +123,6 @@ fn config(args: &InitArgs, profile: &NetworkProfile) -> Result<Config, Failure> 
     })
 }
 
-/// The key in `path`, made when there is none.
-fn key(
-    path: &std::path::Path,
-    usable: impl Fn(&[u8; 32]) -> bool,
-    printer: Printer,
-) -> Result<[u8; 32], Failure> {
-    if path.exists() {
-        let key = folder::read_key(path)?;
-        if !usable(&key) {
-            return Err(Failure::new(
-                Exit::Config,
-                format!("{} holds an unusable key", path.display()),
-            )
-            .next("restore it from a backup"));
-        }
-        printer.say(&format!("Keeping the key that is in {}.", path.display()));
-        return Ok(key);
-    }
-    let mut key = folder::random()?;
-    // One in about 2^128 for secp256k1.
-    while !usable(&key) {
-        key = folder::random()?;
-    }
-    folder::write_new(path, 0o600, &format!("{}\n", hex::encode(key)))
-        .map_err(|e| Failure::file(Exit::Config, "write", path, &e))?;
-    Ok(key)
-}
-
 #[cfg(test)]
 mod tests {
     use std::{fs, os::unix::fs::PermissionsExt, path::Path};
@@ -156,6 +133,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::{cli::args::PasswordArgs, keys::KeyFile};
 
     fn profile(dev: bool) -> NetworkProfile {
         let zero = Account::default();
@@ -186,7 +164,13 @@ mod tests {
             roles: vec![RoleName::Labeler],
             stake: None,
             payee: None,
+            password: PasswordArgs::default(),
         }
+    }
+
+    /// Development networks and --json ask nobody.
+    fn nobody() -> Passwords {
+        Passwords::from_file(None)
     }
 
     const QUIET: Printer = Printer { json: true };
@@ -211,7 +195,7 @@ mod tests {
             (&["labeler".to_owned()][..], STAKE_DEV)
         );
         assert_eq!(folder.profile(&config).unwrap(), profile(true));
-        let keys = folder.keys().unwrap();
+        let keys = folder.keys(&nobody()).unwrap();
         assert_ne!(keys.node.seed(), keys.evm.secret());
     }
 
@@ -221,10 +205,10 @@ mod tests {
         let folder = Folder::find(Some(dir.path().join("node"))).unwrap();
         let args = args(dir.path(), true);
         run(&folder, &args, QUIET).unwrap();
-        let before = folder.keys().unwrap().node.seed();
+        let before = folder.keys(&nobody()).unwrap().node.seed();
         let refused = run(&folder, &args, QUIET).expect_err("a node is there");
         assert_eq!(refused.exit, Exit::Config);
-        assert_eq!(folder.keys().unwrap().node.seed(), before);
+        assert_eq!(folder.keys(&nobody()).unwrap().node.seed(), before);
     }
 
     #[test]
@@ -233,10 +217,33 @@ mod tests {
         let folder = Folder::find(Some(dir.path().join("node"))).unwrap();
         let args = args(dir.path(), true);
         run(&folder, &args, QUIET).unwrap();
-        let before = folder.keys().unwrap().evm.secret();
+        let before = folder.keys(&nobody()).unwrap().evm.secret();
         fs::remove_file(folder.config_path()).unwrap();
         run(&folder, &args, QUIET).unwrap();
-        assert_eq!(folder.keys().unwrap().evm.secret(), before);
+        assert_eq!(folder.keys(&nobody()).unwrap().evm.secret(), before);
+    }
+
+    #[test]
+    fn with_a_password_the_account_key_is_encrypted_from_its_first_moment() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::find(Some(dir.path().join("node"))).unwrap();
+        let file = dir.path().join("password");
+        fs::write(&file, "correct horse\n").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        let mut args = args(dir.path(), true);
+        args.password.password_file = Some(file.clone());
+        run(&folder, &args, QUIET).unwrap();
+        let kept = folder::read_key_file(&folder.evm_key_path()).unwrap();
+        assert!(matches!(kept, KeyFile::Encrypted(_)) && kept.has_words());
+        let keys = folder
+            .keys(&Passwords::from_file(Some(file.clone())))
+            .unwrap();
+        assert_eq!(Some(keys.evm.account()), kept.account());
+        fs::write(&file, "another horse").unwrap();
+        let refused = folder.keys(&Passwords::from_file(Some(file)));
+        let refused = refused.err().expect("a wrong password");
+        assert_eq!(refused.exit, Exit::Config);
+        assert!(refused.text.contains("the password does not open it"));
     }
 
     #[test]

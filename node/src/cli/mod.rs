@@ -2,7 +2,7 @@
 //!
 //! Data goes to standard output, progress and messages to standard error; `--json` makes both machine-readable; every flag has an
 //! `ASSAY_...` twin in the environment; exit codes are those of [`Exit`]. It holds no rules: `run` starts a [`crate::runtime::Node`], the
-//! other commands talk to the running one through the control API ([`crate::api`]), and `init`, `key`, `config` only touch files.
+//! other commands talk to the running one through the control API ([`crate::api`]), and `init`, `wallet`, `config` work on files.
 
 mod answers;
 mod args;
@@ -15,13 +15,17 @@ mod folder;
 mod init;
 #[cfg(feature = "devchain")]
 mod network;
+mod password;
 mod picture;
 mod publish;
 mod run;
 mod score;
+mod stake;
 mod status;
 mod task;
 mod text;
+mod verify;
+mod wallet;
 mod work;
 
 #[cfg(test)]
@@ -145,7 +149,6 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
     let folder = Folder::find(cli.data_dir)?;
     match &cli.command {
         Command::Init(args) => init::run(&folder, args, printer),
-        Command::Key(args) => status::key(&folder, args.what, printer),
         Command::Config(args) => status::config(&folder, &args.what, printer),
         Command::Version => status::version(printer),
         Command::Score(args) => score::run(args, printer),
@@ -181,6 +184,13 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Claim(args) => {
             interruptible(claim::run(&folder, args, printer), Duration::ZERO).await
         }
+        Command::Stake(args) => {
+            interruptible(stake::run(&folder, &args.what, printer), Duration::ZERO).await
+        }
+        Command::Wallet(args) => {
+            interruptible(wallet::run(&folder, args, printer), Duration::ZERO).await
+        }
+        Command::Verify(args) => interruptible(verify::run(args, printer), Duration::ZERO).await,
         Command::Status => interruptible(status::status(&folder, printer), Duration::ZERO).await,
     }
 }

@@ -43,7 +43,7 @@ struct Quote {
 pub async fn run(folder: &Folder, args: &PublishArgs, printer: Printer) -> Result<(), Failure> {
     let config = folder.config()?;
     let profile = folder.profile(&config)?;
-    let client = folder.keys()?.evm.account();
+    let client = folder.account()?;
     let spec = spec(args)?;
     let source =
         items::read(&args.items, &spec.labels).map_err(|e| Failure::new(Exit::Failure, e))?;

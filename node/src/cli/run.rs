@@ -18,6 +18,7 @@ use super::{
     config::Resolved,
     failure::{Exit, Failure},
     folder::{self, Folder},
+    password::Passwords,
     text::Printer,
 };
 use crate::{
@@ -51,7 +52,7 @@ pub async fn run(folder: &Folder, args: &RunArgs, printer: Printer) -> Result<()
     }
     let profile = folder.profile(&config)?;
     let settings = config.resolve(&profile)?;
-    let keys = folder.keys()?;
+    let keys = folder.keys(&Passwords::new(&args.password))?;
     let account = keys.evm.account();
     let poll = match config.poll_ms {
         0 if profile.dev => chain::POLL_DEV,
@@ -216,11 +217,22 @@ async fn attempt(
     if let Ok(Some(known)) = known
         && known.node_key == me
     {
-        return Step::Done(if known.roles == settings.roles {
-            "registered".to_owned()
-        } else {
-            "registered, but with other roles than the settings name; roles change only by withdrawing the stake".to_owned()
-        });
+        // The core keeps accounts that have left, and lags behind after a start; the registry knows.
+        match node.chain().stake(account).await {
+            Ok(stake) if stake.ready_at.is_some() => {
+                return Step::Done(
+                    "leaving; `assay stake show` says when the stake can be withdrawn".to_owned(),
+                );
+            }
+            Ok(stake) if stake.registered && stake.roles == settings.roles => {
+                return Step::Done("registered".to_owned());
+            }
+            Ok(stake) if stake.registered => {
+                return Step::Done("registered, but with other roles than the settings name; roles change only by withdrawing the stake".to_owned());
+            }
+            Ok(_) => {}
+            Err(error) => return Step::Wait(format!("waiting for the chain: {error}"), RETRY),
+        }
     }
     if settings.roles == 0 {
         return Step::Done("not wanted: the settings name no role".to_owned());

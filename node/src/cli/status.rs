@@ -1,16 +1,16 @@
-//! `assay status`, `key`, `config` and `version`.
+//! `assay status`, `config` and `version`.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{
-    args::{ConfigCommand, KeyCommand},
+    args::ConfigCommand,
     client::Api,
     config,
     failure::{Exit, Failure},
     folder::{self, Folder},
     text::{self, Printer},
 };
-use crate::{api::model::StatusView, net::PeerKey};
+use crate::api::model::StatusView;
 
 /// Shows the running node.
 ///
@@ -138,36 +138,6 @@ fn describe(s: &StatusView, now: u64) -> String {
         ));
     }
     lines.join("\n")
-}
-
-/// Shows public keys, or where the secret ones are.
-///
-/// # Errors
-/// Missing or unusable keys.
-pub fn key(folder: &Folder, what: KeyCommand, printer: Printer) -> Result<(), Failure> {
-    match what {
-        KeyCommand::Path => {
-            let (node, evm) = (folder.node_key_path(), folder.evm_key_path());
-            if printer.json {
-                return printer.data(&serde_json::json!({ "node": node, "evm": evm }));
-            }
-            printer.line(&node.display().to_string())?;
-            printer.line(&evm.display().to_string())
-        }
-        KeyCommand::Show => {
-            let keys = folder.keys()?;
-            let (node, account) = (keys.node.public(), keys.evm.account());
-            let peer_id = PeerKey(node.0).to_string();
-            if printer.json {
-                return printer.data(&serde_json::json!({
-                    "peer_id": peer_id, "node_key": node, "account": format!("0x{account}"),
-                }));
-            }
-            printer.line(&format!("account   0x{account}"))?;
-            printer.line(&format!("node key  {node}"))?;
-            printer.line(&format!("peer id   {peer_id}"))
-        }
-    }
 }
 
 /// Reads or changes settings.

@@ -4,6 +4,7 @@
 mod money;
 mod outbox;
 mod recovery;
+mod stake;
 mod watching;
 
 use std::{

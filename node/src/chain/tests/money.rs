@@ -16,7 +16,7 @@ pub(super) struct Committee {
     keys: BTreeMap<Account, EvmKey>,
     pub watcher: Client,
     pub poster: Client,
-    members: Vec<Account>,
+    pub members: Vec<Account>,
     threshold: usize,
 }
 
@@ -98,6 +98,25 @@ impl Committee {
             total_owed: file.leaves.iter().map(|(_, total)| *total).sum(),
             settled_hash: EpochHeader::hash_settled(settled),
         }
+    }
+
+    /// Posts an epoch that settles nothing and has this loss root.
+    pub async fn post_losses(&mut self, loss_root: Hash) -> EpochHeader {
+        let header = EpochHeader {
+            loss_root,
+            ..self.header(&file(1, Vec::new()), &[]).await
+        };
+        self.poster.chain.submit(ChainCall::PostEpoch {
+            signatures: self.sign(&header, self.threshold),
+            header: header.clone(),
+            settled: Vec::new(),
+        });
+        let done = self.poster.done().await;
+        assert!(
+            matches!(&done, ChainEvent::Done { tx, .. } if *tx != Hash::ZERO),
+            "{done:?}"
+        );
+        header
     }
 
     pub fn sign(&self, header: &EpochHeader, count: usize) -> Vec<(u8, EvmSignature)> {
@@ -233,6 +252,7 @@ async fn a_signed_epoch_is_posted_and_anyone_can_claim_for_the_payees() {
         client.chain.claim(&forged).await,
         Err(ChainError::BadClaim { payee: ann })
     );
+    assert_eq!(client.chain.standing(&claim).await, Ok(Standing::Pays));
     let result = client.chain.claim(&claim).await.expect("pays");
     assert_eq!(result.amount, Amount(700));
     assert!(result.gas_used > 30_000);
@@ -269,6 +289,18 @@ async fn a_signed_epoch_is_posted_and_anyone_can_claim_for_the_payees() {
         .proofs()
         .claim(&bob)
         .expect("has a leaf");
+    assert!(matches!(
+        client.chain.standing(&own).await,
+        Ok(Standing::Refused(why)) if why.contains("the chain holds")
+    ));
+    let early = Claim {
+        epoch: 2,
+        ..own.clone()
+    };
+    assert!(matches!(
+        client.chain.standing(&early).await,
+        Ok(Standing::Later(_))
+    ));
     let error = client
         .chain
         .claim(&own)
