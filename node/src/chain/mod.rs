@@ -169,7 +169,8 @@ struct Shared {
     queue: Queue,
     events: mpsc::Sender<ChainEvent>,
     health: cell::Sender<Health>,
-    finalized: cell::Sender<u64>,
+    /// The newest final block that was believed: number and hash.
+    finalized: cell::Sender<(u64, Hash)>,
     /// A job was added.
     wake: Notify,
 }
@@ -360,7 +361,7 @@ impl Chain {
             queue,
             events,
             health: cell::Sender::new(Health::Checking),
-            finalized: cell::Sender::new(0),
+            finalized: cell::Sender::new((0, Hash::ZERO)),
             wake: Notify::new(),
         });
         let watcher = watch::Watcher::new(Arc::clone(&shared), cfg.first_block);
@@ -405,7 +406,7 @@ impl Chain {
 
     /// The newest final block that was seen; 0 before the first one.
     pub fn finalized(&self) -> u64 {
-        *self.shared.finalized.borrow()
+        self.shared.finalized.borrow().0
     }
 
     fn key_of(&self, intent: &Intent) -> Result<Vec<u8>, ChainError> {
