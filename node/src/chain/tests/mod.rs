@@ -1,6 +1,7 @@
 //! The chain client against the embedded development chain over its loopback port, with a front that loses, delays or falsifies
 //! answers where a test wants it.
 
+mod kills;
 mod money;
 mod outbox;
 mod reorgs;
