@@ -1,6 +1,7 @@
 //! The chain client against the embedded development chain over its loopback port, with a front that loses, delays or falsifies
 //! answers where a test wants it.
 
+mod endpoints;
 mod kills;
 mod money;
 mod outbox;
@@ -99,6 +100,10 @@ impl Front {
 
     fn rule(&self, rule: impl FnMut(&str, &Value) -> Deal + Send + 'static) {
         *self.rule.lock().expect("lock") = Box::new(rule);
+    }
+
+    fn put_behind(&self, chain: &DevChain) {
+        *self.chain.lock().expect("lock") = chain.clone();
     }
 
     fn one(&self, question: &Value) -> Option<Value> {
