@@ -238,6 +238,15 @@ pub struct ClaimResult {
     pub gas_used: u64,
 }
 
+/// What paying many groups of payees did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Relayed {
+    /// Groups that something was due to, in order.
+    pub paid: Vec<(SubtreeClaim, ClaimResult)>,
+    /// Groups that could not be paid, and why.
+    pub failed: Vec<(SubtreeClaim, ChainError)>,
+}
+
 /// An account's means at the newest block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Balances {
@@ -594,6 +603,31 @@ impl Chain {
             ))),
             None => Ok(None),
         }
+    }
+
+    /// Pays one group after the other, as [`Self::claim_subtree`] does. A group that is refused keeps nothing from the others; when no
+    /// group can be paid any more (no key, no endpoint, a broken outbox), the rest is not tried.
+    pub async fn relay(&self, claims: impl IntoIterator<Item = SubtreeClaim>) -> Relayed {
+        let mut relayed = Relayed::default();
+        for claim in claims {
+            match self.claim_subtree(&claim).await {
+                Ok(Some(done)) => relayed.paid.push((claim, done)),
+                Ok(None) => {}
+                Err(error) => {
+                    let this_one = matches!(
+                        error,
+                        ChainError::Refused { .. }
+                            | ChainError::Pending { .. }
+                            | ChainError::BadClaim { .. }
+                    );
+                    relayed.failed.push((claim, error));
+                    if !this_one {
+                        break;
+                    }
+                }
+            }
+        }
+        relayed
     }
 
     /// An account's native and token balance.

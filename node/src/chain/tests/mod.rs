@@ -5,6 +5,7 @@ mod endpoints;
 mod kills;
 mod money;
 mod outbox;
+mod relays;
 mod reorgs;
 mod round;
 mod watching;
