@@ -1,6 +1,6 @@
 //! Claims: proofs for anyone to keep, and paying them through this node.
 
-use assay_protocol::id::Account;
+use assay_protocol::{id::Account, lane::SubtreeClaim};
 use axum::{
     Json,
     extract::{Path, State},
@@ -8,7 +8,7 @@ use axum::{
 
 use super::{
     error::ApiError,
-    model::{ClaimLine, ClaimsDone, ClaimsView, PaidLine, RelayDone, RelayLine},
+    model::{ClaimLine, ClaimsDone, ClaimsView, PaidLine, RelayDone, RelayFailure, RelayLine},
     server::Shared,
 };
 use crate::{chain::ChainError, runtime::NodeError};
@@ -50,30 +50,50 @@ pub(super) async fn show(
 /// Payees that one transaction pays when everybody is paid: 2^7.
 const RELAY_HEIGHT: u32 = 7;
 
-/// Pays everybody in every lane what is not paid yet, a subtree at a time.
+/// Pays everybody in every lane what is not paid yet, a subtree at a time, and says what was paid also when something fails.
 pub(super) async fn relay(State(shared): State<Shared>) -> Result<Json<RelayDone>, ApiError> {
-    let mut paid = Vec::new();
+    let mut done = RelayDone::default();
     for lane in 0..shared.node.config().profile.params.lanes {
         let file = match shared.node.payout_file(lane).await {
             Ok(file) => file,
             Err(NodeError::NotFound(_)) => continue,
-            Err(error) => return Err(error.into()),
+            Err(error) if done.paid.is_empty() => return Err(error.into()),
+            Err(error) => {
+                done.failed.push(RelayFailure {
+                    lane,
+                    payees: 0,
+                    why: error.to_string(),
+                });
+                continue;
+            }
         };
         let proofs = file.proofs();
         let subtrees = (0..proofs.file().leaves.len()).step_by(1 << RELAY_HEIGHT);
-        for claim in subtrees.filter_map(|at| proofs.subtree(at, RELAY_HEIGHT)) {
-            if let Some(done) = shared.node.chain().claim_subtree(&claim).await? {
-                paid.push(RelayLine {
-                    lane,
-                    payees: claim.leaves.len() as u64,
-                    amount: done.amount,
-                    tx: done.tx,
-                    gas_used: done.gas_used,
-                });
-            }
+        let claims = subtrees.filter_map(|at| proofs.subtree(at, RELAY_HEIGHT));
+        let relayed = shared.node.chain().relay(claims).await;
+        let payees = |claim: &SubtreeClaim| claim.leaves.len() as u64;
+        done.paid
+            .extend(relayed.paid.iter().map(|(claim, paid)| RelayLine {
+                lane,
+                payees: payees(claim),
+                amount: paid.amount,
+                tx: paid.tx,
+                gas_used: paid.gas_used,
+            }));
+        if let [(_, error)] = relayed.failed.as_slice()
+            && done.paid.is_empty()
+            && done.failed.is_empty()
+        {
+            return Err(error.into());
         }
+        done.failed
+            .extend(relayed.failed.iter().map(|(claim, error)| RelayFailure {
+                lane,
+                payees: payees(claim),
+                why: error.to_string(),
+            }));
     }
-    Ok(Json(RelayDone { paid }))
+    Ok(Json(done))
 }
 
 pub(super) async fn claim(

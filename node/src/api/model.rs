@@ -373,10 +373,23 @@ pub struct PaidLine {
 }
 
 /// What paying everybody did, by transaction.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RelayDone {
     /// One per group of payees with something due.
     pub paid: Vec<RelayLine>,
+    /// One per group that could not be paid. Paying again later pays what is left, and nothing twice.
+    pub failed: Vec<RelayFailure>,
+}
+
+/// A group of payees that could not be paid, or a lane whose groups are not known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelayFailure {
+    /// Lane.
+    pub lane: u32,
+    /// Payees in the group, due or not; 0 for a whole lane.
+    pub payees: u64,
+    /// Why.
+    pub why: String,
 }
 
 /// One group of payees, paid with one transaction.

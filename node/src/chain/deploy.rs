@@ -143,9 +143,7 @@ impl Courier {
                 None => fault.into(),
             })?
             .to();
-        let fees = market(&self.endpoint)
-            .await?
-            .ok_or_else(|| refused("the chain has no base fee (EIP-1559)".to_owned()))?;
+        let fees = market(&self.endpoint).await?.map_err(refused)?;
         let draft = Draft {
             to,
             data,

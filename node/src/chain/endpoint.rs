@@ -113,6 +113,7 @@ struct ReceiptAnswer {
 pub(super) struct ReceiptRow {
     pub ok: bool,
     pub block: u64,
+    pub block_hash: Hash,
     pub gas_used: u64,
     pub created: Option<Address>,
     pub logs: Vec<Log>,
@@ -137,12 +138,21 @@ impl BoundedHttp {
             .body(body.get().to_owned());
         let mut answer = request.send().await.map_err(failed)?;
         let status = answer.status();
+        let too_large = || {
+            TransportErrorKind::custom_str(&format!(
+                "the answer is larger than {ANSWER_BYTES_MAX} bytes"
+            ))
+        };
+        if answer
+            .content_length()
+            .is_some_and(|length| length > ANSWER_BYTES_MAX as u64)
+        {
+            return Err(too_large());
+        }
         let mut bytes = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(failed)? {
             if bytes.len() + chunk.len() > ANSWER_BYTES_MAX {
-                return Err(TransportErrorKind::custom_str(&format!(
-                    "the answer is larger than {ANSWER_BYTES_MAX} bytes"
-                )));
+                return Err(too_large());
             }
             bytes.extend_from_slice(&chunk);
         }
@@ -349,10 +359,10 @@ impl Endpoint {
             .ask("eth_getTransactionReceipt", (B256::from(tx),))
             .await?;
         Ok(answer.and_then(|r| {
-            r.block_hash?;
             Some(ReceiptRow {
                 ok: r.status == U64::from(1),
                 block: r.block_number?.to(),
+                block_hash: r.block_hash?.into(),
                 gas_used: r.gas_used.to(),
                 created: r.contract_address,
                 logs: r.logs,
@@ -411,6 +421,11 @@ impl Endpoints {
     pub fn witness(&self) -> Option<&Endpoint> {
         let at = self.current.load(Ordering::Relaxed);
         (self.list.len() > 1).then(|| &self.list[(at + 1) % self.list.len()])
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.list.len()
     }
 
     /// Uses the next endpoint from now on.

@@ -183,7 +183,8 @@ struct Shared {
     queue: Queue,
     events: mpsc::Sender<ChainEvent>,
     health: cell::Sender<Health>,
-    finalized: cell::Sender<u64>,
+    /// The newest final block that was believed: number and hash.
+    finalized: cell::Sender<(u64, Hash)>,
     /// A job was added.
     wake: Notify,
 }
@@ -249,6 +250,15 @@ pub struct ClaimResult {
     pub tx: Hash,
     /// Its gas.
     pub gas_used: u64,
+}
+
+/// What paying many groups of payees did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Relayed {
+    /// Groups that something was due to, in order.
+    pub paid: Vec<(SubtreeClaim, ClaimResult)>,
+    /// Groups that could not be paid, and why.
+    pub failed: Vec<(SubtreeClaim, ChainError)>,
 }
 
 /// An account's means at the newest block.
@@ -400,7 +410,7 @@ impl Chain {
             queue,
             events,
             health: cell::Sender::new(Health::Checking),
-            finalized: cell::Sender::new(0),
+            finalized: cell::Sender::new((0, Hash::ZERO)),
             wake: Notify::new(),
         });
         let watcher = watch::Watcher::new(Arc::clone(&shared), cfg.first_block);
@@ -445,7 +455,7 @@ impl Chain {
 
     /// The newest final block that was seen; 0 before the first one.
     pub fn finalized(&self) -> u64 {
-        *self.shared.finalized.borrow()
+        self.shared.finalized.borrow().0
     }
 
     fn key_of(&self, intent: &Intent) -> Result<Vec<u8>, ChainError> {
@@ -722,6 +732,31 @@ impl Chain {
             ))),
             None => Ok(None),
         }
+    }
+
+    /// Pays one group after the other, as [`Self::claim_subtree`] does. A group that is refused keeps nothing from the others; when no
+    /// group can be paid any more (no key, no endpoint, a broken outbox), the rest is not tried.
+    pub async fn relay(&self, claims: impl IntoIterator<Item = SubtreeClaim>) -> Relayed {
+        let mut relayed = Relayed::default();
+        for claim in claims {
+            match self.claim_subtree(&claim).await {
+                Ok(Some(done)) => relayed.paid.push((claim, done)),
+                Ok(None) => {}
+                Err(error) => {
+                    let this_one = matches!(
+                        error,
+                        ChainError::Refused { .. }
+                            | ChainError::Pending { .. }
+                            | ChainError::BadClaim { .. }
+                    );
+                    relayed.failed.push((claim, error));
+                    if !this_one {
+                        break;
+                    }
+                }
+            }
+        }
+        relayed
     }
 
     /// An account's native and token balance.

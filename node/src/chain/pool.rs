@@ -6,7 +6,7 @@ use alloy::primitives::{B256, Bytes, U256};
 use assay_protocol::id::Hash;
 
 use super::{
-    endpoint::{Endpoint, ReceiptRow},
+    endpoint::{At, Endpoint, ReceiptRow},
     error::{RpcFault, clip},
     intent::{Sent, Signed},
     wallet::Fees,
@@ -14,6 +14,11 @@ use super::{
 
 /// Priority fee where the endpoint suggests none, in wei per gas.
 const PRIORITY_FALLBACK: u128 = 1_000_000_000;
+/// Base fee above which an endpoint is not believed, in wei per gas (a thousandth of a coin; no public chain has asked for that).
+const BASE_FEE_MAX: u128 = 1_000_000_000_000_000;
+/// Priority fee above which an endpoint is not believed unless the base fee is as high, in wei per gas. What is offered here is
+/// paid whatever the block costs, so a false suggestion would give our coins to whoever builds the block.
+const PRIORITY_MAX: u128 = 1_000_000_000_000;
 
 /// How an endpoint took raw bytes.
 #[derive(Debug, PartialEq, Eq)]
@@ -46,23 +51,44 @@ fn read_refusal(message: &str) -> Taken {
     }
 }
 
+/// The receipt of a transaction, from the block that the endpoint's own header says it is.
+pub(super) async fn receipt(endpoint: &Endpoint, tx: Hash) -> Result<Option<ReceiptRow>, RpcFault> {
+    let Some(receipt) = endpoint.receipt(tx).await? else {
+        return Ok(None);
+    };
+    let row = endpoint.header(At::Number(receipt.block)).await?;
+    if row.is_some_and(|row| row.hash == receipt.block_hash) {
+        return Ok(Some(receipt));
+    }
+    Err(RpcFault::garbage(
+        &endpoint.label,
+        "eth_getTransactionReceipt",
+        format!(
+            "transaction 0x{tx} in block {} ({}), which is not its block of that number",
+            receipt.block, receipt.block_hash
+        ),
+    ))
+}
+
 /// The receipt of whichever of a step's transactions was mined.
 pub(super) async fn receipt_of(
     endpoint: &Endpoint,
     sent: &Sent,
 ) -> Result<Option<(Hash, ReceiptRow)>, RpcFault> {
     for tx in sent.txs.iter().rev() {
-        if let Some(receipt) = endpoint.receipt(tx.hash).await? {
+        if let Some(receipt) = receipt(endpoint, tx.hash).await? {
             return Ok(Some((tx.hash, receipt)));
         }
     }
     Ok(None)
 }
 
-/// What gas costs now; none on a chain without a base fee.
-pub(super) async fn market(endpoint: &Endpoint) -> Result<Option<Fees>, RpcFault> {
+/// What gas costs now, or why nothing should be paid for it.
+pub(super) async fn market(endpoint: &Endpoint) -> Result<Result<Fees, String>, RpcFault> {
     let Some(base) = endpoint.latest().await?.base_fee else {
-        return Ok(None);
+        return Ok(Err(
+            "the chain has no base fee (EIP-1559), which this client needs".to_owned(),
+        ));
     };
     let priority = match endpoint
         .ask::<_, U256>("eth_maxPriorityFeePerGas", ())
@@ -72,7 +98,27 @@ pub(super) async fn market(endpoint: &Endpoint) -> Result<Option<Fees>, RpcFault
         Err(RpcFault::Refused { .. }) => PRIORITY_FALLBACK,
         Err(fault) => return Err(fault),
     };
-    Ok(Some(Fees::from_base(base, priority)))
+    Ok(believable(base, priority).map_err(|why| {
+        format!(
+            "{} says that {why}; wait, or choose another endpoint",
+            endpoint.label
+        )
+    }))
+}
+
+fn believable(base: u128, priority: u128) -> Result<Fees, String> {
+    if base > BASE_FEE_MAX {
+        return Err(format!(
+            "gas costs {base} wei, more than the {BASE_FEE_MAX} that this client ever pays"
+        ));
+    }
+    let most = PRIORITY_MAX.max(base);
+    if priority > most {
+        return Err(format!(
+            "a transaction needs a priority fee of {priority} wei per gas, more than the {most} that this client gives now"
+        ));
+    }
+    Ok(Fees::from_base(base, priority))
 }
 
 /// Hands raw bytes to an endpoint.
@@ -98,6 +144,16 @@ pub(super) async fn cast(endpoint: &Endpoint, signed: &Signed) -> Result<Taken, 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_endpoint_can_talk_us_into_giving_our_coins_away_as_fees() {
+        assert_eq!(believable(7, 1), Ok(Fees::from_base(7, 1)));
+        assert!(believable(BASE_FEE_MAX, BASE_FEE_MAX).is_ok());
+        for (base, priority) in [(1 << 127, 1), (7, 1 << 127), (u128::MAX, u128::MAX)] {
+            let why = believable(base, priority).expect_err("absurd");
+            assert!(why.contains("wei") && why.contains("more than"), "{why}");
+        }
+    }
 
     #[test]
     fn the_words_of_common_clients_are_understood() {

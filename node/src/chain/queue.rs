@@ -264,6 +264,11 @@ impl Queue {
         }
     }
 
+    /// The end of a job was not its end: the chain changed before it was final.
+    pub async fn resume(&self, key: &[u8]) {
+        self.inner.lock().await.ending.remove(key);
+    }
+
     /// Forgets a job that ended, unless a newer one has its name.
     pub async fn remove(&self, key: &[u8], seq: u64) -> Result<(), ChainError> {
         let mut inner = self.inner.lock().await;

@@ -1,8 +1,9 @@
 //! The watcher: finalised blocks in order, without a gap, with the facts in them.
 //!
 //! Trusts no answer it can check: chain id, code and wiring of the contracts, block numbers, parent hashes, the block hash of every
-//! log, the bloom filter of blocks without logs, and a second endpoint where one is configured. What can be a passing fault is
-//! waited out; what proves an endpoint wrong about final blocks stops the client for good.
+//! log, the bloom filter of every block, and, where one is configured, a second endpoint: final blocks and the events in them must be
+//! the same there. What can be a passing fault is waited out; what proves every endpoint wrong stops the client for good.
+//! It cannot see through a single endpoint that lies consistently: then two have to be configured.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -10,7 +11,7 @@ use std::{
 };
 
 use alloy::{
-    primitives::{Address, B256, Bytes, U64, U256},
+    primitives::{Address, B256, Bloom, Bytes, U64, U256},
     rpc::types::{Filter, Log},
     sol_types::SolCall,
 };
@@ -29,6 +30,8 @@ use super::{
 
 /// Failed rounds in a row after which the endpoint counts as down.
 const DOWN_AFTER_FAILURES: u32 = 2;
+/// Rounds without a new final block after which the other endpoint is asked whether it has one.
+const STALE_ROUNDS: u32 = 10;
 /// Delivered blocks whose hashes are remembered, to notice that a final block changed.
 const RECENT_BLOCKS: usize = 256;
 
@@ -36,7 +39,7 @@ const RECENT_BLOCKS: usize = 256;
 enum Trouble {
     /// May pass.
     Retry(String),
-    /// Never passes.
+    /// Never passes: the endpoint is wrong. With another endpoint to turn to, that one decides.
     Stop(String),
 }
 
@@ -61,8 +64,12 @@ pub(super) struct Watcher {
     next: u64,
     /// Blocks to ask for at once.
     span: u64,
-    /// Highest final block seen.
+    /// Highest final block seen, in this run or before it.
     high: u64,
+    /// The final block that was believed last.
+    tip: Option<(u64, Hash)>,
+    /// Rounds since it moved.
+    idle: u32,
     recent: VecDeque<(u64, Hash)>,
     /// The endpoint in use has been checked since the last failure.
     identified: bool,
@@ -72,11 +79,19 @@ pub(super) struct Watcher {
 
 impl Watcher {
     pub fn new(shared: Arc<Shared>, first_block: u64) -> Self {
+        // What an earlier run processed was final; an endpoint that does not know it yet is behind.
+        let high = if first_block > shared.profile.start_block {
+            first_block - 1
+        } else {
+            0
+        };
         Self {
             shared,
             next: first_block,
             span: NEWS_BLOCKS_MAX as u64,
-            high: 0,
+            high,
+            tip: None,
+            idle: 0,
             recent: VecDeque::with_capacity(RECENT_BLOCKS),
             identified: false,
             up: None,
@@ -85,39 +100,47 @@ impl Watcher {
 
     pub async fn run(mut self) {
         let shared = Arc::clone(&self.shared);
-        let mut failures = 0;
+        let (mut failures, mut wrong) = (0, 0);
         loop {
-            match self.round().await {
-                Ok(Found::More) => failures = 0,
-                Ok(Found::Nothing) => {
-                    failures = 0;
-                    tokio::time::sleep(shared.poll).await;
+            let why = match self.round().await {
+                Ok(found) => {
+                    (failures, wrong) = (0, 0);
+                    if matches!(found, Found::Nothing) {
+                        tokio::time::sleep(shared.poll).await;
+                    }
+                    continue;
                 }
                 Err(Trouble::Retry(why)) => {
-                    failures += 1;
-                    self.identified = false;
-                    shared.health.send_replace(Health::Checking);
-                    tracing::warn!(why, failures, "chain watcher: will try again");
-                    if failures >= DOWN_AFTER_FAILURES && self.up != Some(false) {
-                        self.up = Some(false);
-                        shared.emit(ChainEvent::Down { why }).await;
-                    }
-                    shared.endpoints.rotate();
-                    tokio::time::sleep(super::backoff(shared.poll, failures)).await;
+                    wrong = 0;
+                    why
                 }
                 Err(Trouble::Stop(why)) => {
-                    tracing::error!(why, "chain watcher: stopped");
-                    shared.health.send_replace(Health::Stopped(why.clone()));
-                    shared
-                        .emit(ChainEvent::Failed {
-                            what: "follow the chain".to_owned(),
-                            why,
-                            permanent: true,
-                        })
-                        .await;
-                    return;
+                    wrong += 1;
+                    if wrong >= shared.endpoints.count() {
+                        tracing::error!(why, "chain watcher: stopped");
+                        shared.health.send_replace(Health::Stopped(why.clone()));
+                        shared
+                            .emit(ChainEvent::Failed {
+                                what: "follow the chain".to_owned(),
+                                why,
+                                permanent: true,
+                            })
+                            .await;
+                        return;
+                    }
+                    why
                 }
+            };
+            failures += 1;
+            self.identified = false;
+            shared.health.send_replace(Health::Checking);
+            tracing::warn!(why, failures, "chain watcher: will try again");
+            if failures >= DOWN_AFTER_FAILURES && self.up != Some(false) {
+                self.up = Some(false);
+                shared.emit(ChainEvent::Down { why }).await;
             }
+            shared.endpoints.rotate();
+            tokio::time::sleep(super::backoff(shared.poll, failures)).await;
         }
     }
 
@@ -130,10 +153,21 @@ impl Watcher {
         let tip = endpoint.header(At::Finalized).await?.ok_or_else(|| {
             Trouble::Retry(format!("{} knows no finalized block yet", endpoint.label))
         })?;
-        if let Some((number, hash)) = self.recent.iter().find(|(n, _)| *n == tip.number)
+        if let Some((number, hash)) = self
+            .recent
+            .iter()
+            .chain(&self.tip)
+            .find(|(n, _)| *n == tip.number)
             && *hash != tip.hash
         {
             return Err(self.contradiction(endpoint, *number, *hash).await?);
+        }
+        if let Some((number, hash)) = self.tip.filter(|(n, _)| *n < tip.number) {
+            // Nothing rests on the new tip before it is known to stand on the old one.
+            let row = endpoint.header(At::Number(number)).await?;
+            if row.is_none_or(|row| row.hash != hash) {
+                return Err(self.contradiction(endpoint, number, hash).await?);
+            }
         }
         if tip.number < self.high {
             return Err(Trouble::Retry(format!(
@@ -144,9 +178,18 @@ impl Watcher {
         if !self.identified || tip.number > self.high {
             self.compare_with_witness(endpoint, &tip).await?;
         }
+        if tip.number > self.high {
+            self.idle = 0;
+        } else {
+            self.idle += 1;
+            if self.idle.is_multiple_of(STALE_ROUNDS) {
+                self.compare_progress(endpoint, &tip).await?;
+            }
+        }
         self.high = tip.number;
+        self.tip = Some((tip.number, tip.hash));
         self.identified = true;
-        shared.finalized.send_replace(tip.number);
+        shared.finalized.send_replace((tip.number, tip.hash));
         shared.health.send_replace(Health::Up);
         if self.up != Some(true) {
             self.up = Some(true);
@@ -369,40 +412,29 @@ impl Watcher {
             self.compare_with_witness(endpoint, last).await?;
         }
 
-        let contracts = &self.shared.profile.contracts;
-        let watched = vec![
-            contracts.registry.into(),
-            contracts.escrow.into(),
-            contracts.anchor.into(),
-        ];
-        let filter = Filter::new()
-            .address(watched.clone())
-            .from_block(from)
-            .to_block(to);
-        let logs: Vec<Log> = match endpoint.ask("eth_getLogs", (filter,)).await {
-            Ok(logs) => logs,
-            Err(fault @ RpcFault::Refused { .. }) if self.span > 1 => {
+        let mut by_block = match self.events(endpoint, &rows).await {
+            Ok(events) => events,
+            Err(fault @ RpcFault::Garbage { .. }) => return Err(fault.into()),
+            Err(fault) => {
+                // Endpoints limit how much they search, and this client how much it reads; the next try asks for less.
                 self.span = ((to - from).div_ceil(2)).max(1);
-                tracing::debug!(%fault, blocks = self.span, "asking for fewer blocks at once");
-                return Ok(None);
+                return match fault {
+                    RpcFault::Refused { .. } if to > from => {
+                        tracing::debug!(%fault, blocks = self.span, "asking for fewer blocks at once");
+                        Ok(None)
+                    }
+                    fault => Err(fault.into()),
+                };
             }
-            Err(fault) => return Err(fault.into()),
         };
-        let mut by_block = self.sort(endpoint, &rows, logs)?;
-        for row in &rows {
-            let silent = !by_block.contains_key(&row.number);
-            if silent
-                && row
-                    .bloom
-                    .is_some_and(|bloom| facts::may_hold_facts(&bloom, contracts))
-            {
-                // A log index that lags behind the blocks answers "nothing"; asked by hash, it has to know the block.
-                let filter = Filter::new()
-                    .address(watched.clone())
-                    .at_block_hash(B256::from(row.hash));
-                let logs: Vec<Log> = endpoint.ask("eth_getLogs", (filter,)).await?;
-                by_block.append(&mut self.sort(endpoint, std::slice::from_ref(row), logs)?);
-            }
+        if let Some(witness) = self.shared.endpoints.witness()
+            && let Ok(others) = self.events(witness, &rows).await
+            && let Some(number) = (from..=to).find(|n| by_block.get(n) != others.get(n))
+        {
+            return Err(Trouble::Retry(format!(
+                "the endpoints disagree about the events of final block {number}: {} and {}; nothing is signed until they agree",
+                endpoint.label, witness.label
+            )));
         }
         let news = rows.into_iter().map(|row| BlockNews {
             facts: by_block.remove(&row.number).unwrap_or_default(),
@@ -416,6 +448,57 @@ impl Watcher {
         Ok(Some(news.collect()))
     }
 
+    /// The facts of these neighbouring blocks.
+    async fn events(
+        &self,
+        endpoint: &Endpoint,
+        rows: &[HeaderRow],
+    ) -> Result<BTreeMap<u64, Vec<ChainFact>>, RpcFault> {
+        let contracts = &self.shared.profile.contracts;
+        let watched = Filter::new().address(vec![
+            contracts.registry.into(),
+            contracts.escrow.into(),
+            contracts.anchor.into(),
+        ]);
+        let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
+            return Ok(BTreeMap::new());
+        };
+        let filter = watched
+            .clone()
+            .from_block(first.number)
+            .to_block(last.number);
+        let logs: Vec<Log> = endpoint.ask("eth_getLogs", (filter,)).await?;
+        let mut by_block = self.sort(endpoint, rows, logs)?;
+        for row in rows {
+            let silent = !by_block.contains_key(&row.number);
+            if silent
+                && row
+                    .bloom
+                    .is_some_and(|bloom| facts::may_hold_facts(&bloom, contracts))
+            {
+                // A log index that lags behind the blocks answers "nothing"; asked by hash, it has to know the block.
+                let filter = watched.clone().at_block_hash(B256::from(row.hash));
+                let logs: Vec<Log> = endpoint.ask("eth_getLogs", (filter,)).await?;
+                by_block.append(&mut self.sort(endpoint, std::slice::from_ref(row), logs)?);
+            }
+        }
+        Ok(by_block)
+    }
+
+    /// An endpoint whose final block stands still while the other one's moves on has lost the chain.
+    async fn compare_progress(&self, endpoint: &Endpoint, tip: &HeaderRow) -> Result<(), Trouble> {
+        let Some(witness) = self.shared.endpoints.witness() else {
+            return Ok(());
+        };
+        match witness.header(At::Finalized).await {
+            Ok(Some(row)) if row.number > tip.number => Err(Trouble::Retry(format!(
+                "{} stands still: its finalized block is {}, {} is at {}; using the other one",
+                endpoint.label, tip.number, witness.label, row.number
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// With two endpoints, both have to give a final block the same hash.
     async fn compare_with_witness(
         &self,
@@ -425,11 +508,22 @@ impl Watcher {
         let Some(witness) = self.shared.endpoints.witness() else {
             return Ok(());
         };
-        // A witness that is down or behind says nothing either way.
-        match witness.header(At::Number(last.number)).await {
-            Ok(Some(row)) if row.hash != last.hash => Err(Trouble::Retry(format!(
+        let (ours, theirs) = match witness.header(At::Number(last.number)).await {
+            Ok(Some(theirs)) => (Some(last.clone()), theirs),
+            // One that is behind has to agree about what it has; otherwise whoever is ahead would always be right.
+            Ok(None) => match witness.header(At::Finalized).await {
+                Ok(Some(theirs)) if theirs.number < last.number => {
+                    (endpoint.header(At::Number(theirs.number)).await?, theirs)
+                }
+                _ => return Ok(()),
+            },
+            // One that is down says nothing either way.
+            Err(_) => return Ok(()),
+        };
+        match ours {
+            Some(ours) if ours.hash != theirs.hash => Err(Trouble::Retry(format!(
                 "the endpoints disagree about final block {}: {} says {}, {} says {}; nothing is signed until they agree",
-                last.number, endpoint.label, last.hash, witness.label, row.hash
+                ours.number, endpoint.label, ours.hash, witness.label, theirs.hash
             ))),
             _ => Ok(()),
         }
@@ -441,10 +535,9 @@ impl Watcher {
         endpoint: &Endpoint,
         rows: &[HeaderRow],
         mut logs: Vec<Log>,
-    ) -> Result<BTreeMap<u64, Vec<ChainFact>>, Trouble> {
+    ) -> Result<BTreeMap<u64, Vec<ChainFact>>, RpcFault> {
         let contracts = &self.shared.profile.contracts;
-        let garbage =
-            |why: String| Trouble::from(RpcFault::garbage(&endpoint.label, "eth_getLogs", why));
+        let garbage = |why: String| RpcFault::garbage(&endpoint.label, "eth_getLogs", why);
         let first = rows.first().map_or(0, |row| row.number);
         logs.sort_by_key(|log| (log.block_number, log.log_index));
         let mut by_block: BTreeMap<u64, Vec<ChainFact>> = BTreeMap::new();
@@ -461,6 +554,12 @@ impl Watcher {
             if log.removed || row.is_none_or(|row| row.hash != Hash::from(hash)) {
                 return Err(garbage(format!(
                     "a log of block {number} ({hash}), which is not among the final blocks asked for"
+                )));
+            }
+            let known = |bloom: Bloom| bloom.contains_raw_log(log.address(), log.topics());
+            if row.and_then(|row| row.bloom).is_some_and(|b| !known(b)) {
+                return Err(garbage(format!(
+                    "a log of block {number} that the block's own filter does not know"
                 )));
             }
             if before.replace((number, index)) == Some((number, index)) {

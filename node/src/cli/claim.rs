@@ -23,7 +23,7 @@ use super::{
     text::Printer,
 };
 use crate::{
-    api::model::{ClaimsDone, ClaimsView, PaidLine, RelayDone, StatusView},
+    api::model::{ClaimsDone, ClaimsView, PaidLine, RelayDone, RelayFailure, StatusView},
     chain::{Chain, ChainConfig, ChainError, OutboxStore},
 };
 
@@ -239,9 +239,10 @@ async fn from_proof(
 
 fn relayed(done: &RelayDone, decimals: u8, printer: Printer) -> Result<(), Failure> {
     if printer.json {
-        return printer.data(done);
+        printer.data(done)?;
+        return failures(done);
     }
-    if done.paid.is_empty() {
+    if done.paid.is_empty() && done.failed.is_empty() {
         printer.say("nothing is due to anybody now");
     }
     for p in &done.paid {
@@ -254,7 +255,30 @@ fn relayed(done: &RelayDone, decimals: u8, printer: Printer) -> Result<(), Failu
             p.gas_used
         ))?;
     }
-    Ok(())
+    failures(done)
+}
+
+/// The command fails when somebody could not be paid; what was paid is said before.
+fn failures(done: &RelayDone) -> Result<(), Failure> {
+    let [first, more @ ..] = done.failed.as_slice() else {
+        return Ok(());
+    };
+    let name = |f: &RelayFailure| match f.payees {
+        0 => format!("lane {}: {}", f.lane, f.why),
+        n => format!("a group of {n} payees (lane {}): {}", f.lane, f.why),
+    };
+    let (paid, failed) = (done.paid.len(), done.failed.len());
+    let mut text = format!(
+        "{paid} of {} groups with something due were paid; not paid: {}",
+        paid + failed,
+        name(first)
+    );
+    for failure in more {
+        text.push_str("; ");
+        text.push_str(&name(failure));
+    }
+    Err(Failure::new(Exit::Chain, text)
+        .next("claim again; what is left is paid then, and nothing twice"))
 }
 
 fn report(
@@ -323,6 +347,33 @@ mod tests {
             },
             claims: vec![payouts.proofs().claim(&address(3)).unwrap()],
         }
+    }
+
+    #[test]
+    fn paying_everybody_fails_with_every_group_that_was_not_paid_and_says_how_many_were() {
+        use crate::api::model::RelayLine;
+        let failure = |payees, why: &str| RelayFailure {
+            lane: 2,
+            payees,
+            why: why.to_owned(),
+        };
+        let done = RelayDone {
+            paid: vec![RelayLine {
+                lane: 2,
+                payees: 128,
+                amount: Amount(5),
+                tx: assay_protocol::id::Hash::ZERO,
+                gas_used: 7,
+            }],
+            failed: vec![failure(128, "no gas"), failure(0, "no file")],
+        };
+        let failed = failures(&done).expect_err("two were not paid");
+        assert_eq!(failed.exit, Exit::Chain);
+        assert_eq!(
+            failed.text,
+            "1 of 3 groups with something due were paid; not paid: a group of 128 payees (lane 2): no gas; lane 2: no file"
+        );
+        assert_eq!(failures(&RelayDone::default()), Ok(()));
     }
 
     #[test]

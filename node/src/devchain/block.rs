@@ -262,8 +262,23 @@ impl Ledger {
             return Some((block.hash, block.header.clone()));
         }
         let run = self.run_with(number)?;
-        run.headers()
-            .nth(usize::try_from(number - run.first()).ok()?)
+        let index = u32::try_from(number - run.first()).ok()?;
+        if let (Some(parent), Some(hash)) = (self.recent_hash(number - 1), self.recent_hash(number))
+        {
+            let head = match index.checked_sub(1) {
+                None => run.parent,
+                Some(before) => run.head_at(before, parent),
+            };
+            return Some((hash, run.header(&head, index)));
+        }
+        run.headers().nth(usize::try_from(index).ok()?)
+    }
+
+    /// Hash of a block among the newest ones.
+    fn recent_hash(&self, number: u64) -> Option<B256> {
+        let back = usize::try_from(self.head.number.checked_sub(number)?).ok()?;
+        let index = self.recent.len().checked_sub(back + 1)?;
+        self.recent.get(index).copied()
     }
 
     /// Fee facts of the blocks `from..=to` that exist, in order; hashes are left zero in empty blocks.
@@ -283,11 +298,8 @@ impl Ledger {
 
     /// Hash of a block; `None` above the head.
     pub fn hash_at(&self, number: u64) -> Option<B256> {
-        let back = usize::try_from(self.head.number.checked_sub(number)?).ok()?;
-        if let Some(index) = self.recent.len().checked_sub(back + 1) {
-            return self.recent.get(index).copied();
-        }
-        self.header_at(number).map(|(hash, _)| hash)
+        self.recent_hash(number)
+            .or_else(|| self.header_at(number).map(|(hash, _)| hash))
     }
 
     /// Number of the block with that hash.

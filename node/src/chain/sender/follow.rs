@@ -1,5 +1,7 @@
 //! Jobs in flight: from sent to mined to final, or back to the start when the chain forgets them.
 
+use std::sync::Arc;
+
 use alloy::sol_types::SolEvent;
 use assay_protocol::{
     amount::Amount,
@@ -10,10 +12,10 @@ use tokio::time::Instant;
 use super::{
     super::{
         bindings::{RewardDistributor, TaskEscrow},
-        endpoint::{Endpoint, ReceiptRow},
+        endpoint::{At, Endpoint, ReceiptRow},
         error::ChainError,
         intent::{Intent, Job, Mined, Sent, Stage},
-        pool::{Taken, cast, market, receipt_of},
+        pool::{Taken, cast, market, receipt, receipt_of},
         queue::Outcome,
     },
     BUMP_POLLS, BUMPS_MAX, LOST_POLLS, RESEND_POLLS, REVERTS_MAX, Sender, Side,
@@ -26,15 +28,11 @@ impl Sender {
         key: &[u8],
         job: &Job,
         sent: &Sent,
-        lowest: bool,
+        lowest: u64,
     ) -> Result<bool, ChainError> {
-        if let Some((tx, receipt)) = receipt_of(endpoint, sent).await? {
-            return self.mined(key, job, sent, tx, &receipt).await;
-        }
-        let account = self.wallet.account();
-        let count = endpoint.nonce(account, false).await?;
+        // First the count: a receipt for a nonce that the chain has not seen used would be a lie.
+        let count = endpoint.nonce(self.wallet.account(), false).await?;
         if count > sent.nonce {
-            // It may have been mined between the two questions.
             if let Some((tx, receipt)) = receipt_of(endpoint, sent).await? {
                 return self.mined(key, job, sent, tx, &receipt).await;
             }
@@ -44,7 +42,7 @@ impl Sender {
         }
         if count < sent.nonce {
             // A lower step of ours comes first; without one, the step waits for a nonce that nobody fills.
-            return if lowest {
+            return if count < lowest {
                 self.lost(key, job, "a transaction before it is missing")
                     .await
             } else {
@@ -60,8 +58,12 @@ impl Sender {
             .ok_or_else(|| ChainError::Store("a sent step without a transaction".to_owned()))?;
         if side.polls > BUMP_POLLS && sent.txs.len() <= BUMPS_MAX {
             side.polls = 1;
-            let Some(now) = market(endpoint).await? else {
-                return Ok(false);
+            let now = match market(endpoint).await? {
+                Ok(now) => now,
+                Err(why) => {
+                    self.blocked(key, job, "gas price", why).await?;
+                    return Ok(false);
+                }
             };
             let raised = self.wallet.raise(newest, now)?;
             tracing::warn!(what = job.intent.describe(), step = sent.step, nonce = sent.nonce, tx = %raised.hash, "not mined; raising the fee");
@@ -130,25 +132,7 @@ impl Sender {
     ) -> Result<bool, ChainError> {
         self.side.remove(key);
         if !receipt.ok {
-            let reverts = job.reverts + 1;
-            if reverts >= REVERTS_MAX {
-                let why =
-                    format!("{reverts} transactions were mined and reverted, the last is 0x{tx}");
-                self.fail(key, job, why).await?;
-                return Ok(true);
-            }
-            self.shared
-                .queue
-                .update(
-                    key,
-                    Job {
-                        stage: Stage::Queued,
-                        reverts,
-                        ..job.clone()
-                    },
-                )
-                .await?;
-            return Ok(true);
+            return self.reverted(key, job, tx).await;
         }
         if !sent.last {
             self.restage(key, job, Stage::Queued).await?;
@@ -214,7 +198,55 @@ impl Sender {
         Some(Amount(amount))
     }
 
-    /// The block of a last step is final; the step must still be in the chain.
+    /// A transaction was mined and did nothing: planned anew, a few times.
+    async fn reverted(&mut self, key: &[u8], job: &Job, tx: Hash) -> Result<bool, ChainError> {
+        let reverts = job.reverts + 1;
+        if reverts >= REVERTS_MAX {
+            let why = format!("{reverts} transactions were mined and reverted, the last is 0x{tx}");
+            self.fail(key, job, why).await?;
+            return Ok(true);
+        }
+        let job = Job {
+            stage: Stage::Queued,
+            reverts,
+            ..job.clone()
+        };
+        self.shared.queue.update(key, job).await?;
+        Ok(true)
+    }
+
+    /// Sends again what a reorganisation took out of the chain: its nonce is free again.
+    pub(super) async fn fell_out(
+        &self,
+        endpoint: &Endpoint,
+        jobs: &[(Vec<u8>, Arc<Job>)],
+        finalized: u64,
+    ) -> Result<bool, ChainError> {
+        let mined = |job: &Job| match &job.stage {
+            Stage::Mined(mined) if mined.block > finalized => Some(mined.sent.clone()),
+            _ => None,
+        };
+        if !jobs.iter().any(|(_, job)| mined(job).is_some()) {
+            return Ok(false);
+        }
+        let count = endpoint.nonce(self.wallet.account(), false).await?;
+        let mut any = false;
+        for (key, job) in jobs {
+            let Some(sent) = mined(job).filter(|sent| sent.nonce >= count) else {
+                continue;
+            };
+            tracing::warn!(
+                what = job.intent.describe(),
+                nonce = sent.nonce,
+                "the chain dropped a transaction; sending it again"
+            );
+            self.restage(key, job, Stage::Sent(sent)).await?;
+            any = true;
+        }
+        Ok(any)
+    }
+
+    /// The block of a last step is final; the step must still be in the chain, and have worked there.
     pub(super) async fn confirm(
         &mut self,
         endpoint: &Endpoint,
@@ -223,24 +255,45 @@ impl Sender {
         mined: &Mined,
         finalized: u64,
     ) -> Result<bool, ChainError> {
-        match endpoint.receipt(mined.tx).await? {
-            Some(receipt) if receipt.block <= finalized => {
-                self.finish(key, job, mined.tx, receipt.gas_used, receipt.block)
-                    .await?;
-            }
-            Some(receipt) => {
-                let mined = Mined {
-                    block: receipt.block,
-                    ..mined.clone()
-                };
-                self.restage(key, job, Stage::Mined(mined)).await?;
-            }
-            None => {
-                tracing::warn!(what = job.intent.describe(), tx = %mined.tx, "the chain dropped a transaction; sending it again");
-                self.restage(key, job, Stage::Sent(mined.sent.clone()))
-                    .await?;
-            }
+        let Some(found) = receipt(endpoint, mined.tx).await? else {
+            tracing::warn!(what = job.intent.describe(), tx = %mined.tx, "the chain dropped a transaction; sending it again");
+            self.restage(key, job, Stage::Sent(mined.sent.clone()))
+                .await?;
+            return Ok(true);
+        };
+        if found.block > finalized {
+            let mined = Mined {
+                block: found.block,
+                ..mined.clone()
+            };
+            self.restage(key, job, Stage::Mined(mined)).await?;
+            return Ok(true);
         }
+        if let Some(why) = self.contradicted(mined.tx, &found).await {
+            self.doubtful(key, job, why).await?;
+            return Ok(false);
+        }
+        if !found.ok {
+            // A reorganisation mined it again, in a place where it could not work.
+            return self.reverted(key, job, mined.tx).await;
+        }
+        self.finish(key, job, mined.tx, found.gas_used, found.block)
+            .await?;
         Ok(true)
+    }
+
+    /// Why the other endpoint denies a final receipt, if it does; one that is down or behind does not.
+    async fn contradicted(&self, tx: Hash, found: &ReceiptRow) -> Option<String> {
+        let witness = self.shared.endpoints.witness()?;
+        let row = witness.header(At::Number(found.block)).await.ok()??;
+        let other = witness.receipt(tx).await.ok()?;
+        let same = row.hash == found.block_hash
+            && other.is_some_and(|o| (o.block_hash, o.ok) == (found.block_hash, found.ok));
+        (!same).then(|| {
+            format!(
+                "{} does not know transaction 0x{tx} as the other endpoint shows it, in final block {}",
+                witness.label, found.block
+            )
+        })
     }
 }

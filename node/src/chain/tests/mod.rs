@@ -1,9 +1,14 @@
 //! The chain client against the embedded development chain over its loopback port, with a front that loses, delays or falsifies
 //! answers where a test wants it.
 
+mod endpoints;
+mod kills;
 mod money;
 mod outbox;
 mod recovery;
+mod relays;
+mod reorgs;
+mod round;
 mod stake;
 mod watching;
 
@@ -68,7 +73,8 @@ type Rule = Box<dyn FnMut(&str, &Value) -> Deal + Send>;
 /// A loopback endpoint in front of a chain.
 #[derive(Clone)]
 struct Front {
-    chain: DevChain,
+    /// What is behind it; another chain where a test wants it.
+    chain: Arc<Mutex<DevChain>>,
     rule: Arc<Mutex<Rule>>,
     /// Whole bodies to answer with, instead of anything sensible.
     garbage: Arc<Mutex<Option<Vec<u8>>>>,
@@ -79,7 +85,7 @@ struct Front {
 impl Front {
     async fn open(chain: DevChain) -> (Self, String) {
         let front = Self {
-            chain,
+            chain: Arc::new(Mutex::new(chain)),
             rule: Arc::new(Mutex::new(Box::new(|_, _| Deal::Pass))),
             garbage: Arc::default(),
             sent: Arc::default(),
@@ -99,6 +105,10 @@ impl Front {
         *self.rule.lock().expect("lock") = Box::new(rule);
     }
 
+    fn put_behind(&self, chain: &DevChain) {
+        *self.chain.lock().expect("lock") = chain.clone();
+    }
+
     fn one(&self, question: &Value) -> Option<Value> {
         let (method, params, id) = (
             question["method"].as_str()?,
@@ -111,7 +121,8 @@ impl Front {
                 .expect("lock")
                 .push(params[0].as_str()?.to_owned());
         }
-        let ask = || self.chain.call(method, params.clone());
+        let chain = self.chain.lock().expect("lock").clone();
+        let ask = || chain.call(method, params.clone());
         let result = match (self.rule.lock().expect("lock"))(method, params) {
             Deal::Pass => ask(),
             Deal::LoseQuestion => return None,
@@ -250,14 +261,27 @@ fn dev_params() -> DeployParams {
 }
 
 async fn world_with(finality_depth: u64, params: DeployParams) -> World {
+    world_in(None, finality_depth, params).await
+}
+
+/// The chain's configuration; with a folder it can be copied.
+fn dev_config(dir: Option<std::path::PathBuf>, finality_depth: u64) -> DevChainConfig {
     let deployer = EvmKey::from_secret(&DEPLOYER).expect("a key").account();
-    let dev = DevChain::open(DevChainConfig {
+    DevChainConfig {
+        dir,
         fsync: false,
         finality_depth,
         genesis: vec![(Address::from(deployer), U256::from(100 * ETHER))],
         ..DevChainConfig::default()
-    })
-    .expect("opens");
+    }
+}
+
+async fn world_in(
+    dir: Option<std::path::PathBuf>,
+    finality_depth: u64,
+    params: DeployParams,
+) -> World {
+    let dev = DevChain::open(dev_config(dir, finality_depth)).expect("opens");
     let server = dev
         .clone()
         .serve("127.0.0.1:0".parse().expect("an address"))
@@ -299,11 +323,19 @@ struct Client {
 }
 
 fn start(profile: &NetworkProfile, key: Option<[u8; 32]>, store: &MemoryStore) -> Client {
+    start_on(profile, key, Arc::new(store.clone()))
+}
+
+fn start_on(
+    profile: &NetworkProfile,
+    key: Option<[u8; 32]>,
+    store: Arc<dyn OutboxStore>,
+) -> Client {
     let cfg = ChainConfig {
         poll: Duration::from_millis(10),
         ..ChainConfig::new(profile.clone(), key)
     };
-    let (chain, events) = Chain::start(cfg, Arc::new(store.clone())).expect("starts");
+    let (chain, events) = Chain::start(cfg, store).expect("starts");
     Client {
         chain,
         events,
@@ -368,6 +400,23 @@ impl Client {
             .await
         {
             ChainEvent::Failed { why, permanent, .. } => (why, permanent),
+            _ => unreachable!("filtered"),
+        }
+    }
+
+    /// The reason of the next failure for good.
+    async fn refused(&mut self) -> String {
+        let fits = |e: &ChainEvent| {
+            matches!(
+                e,
+                ChainEvent::Failed {
+                    permanent: true,
+                    ..
+                }
+            )
+        };
+        match self.until("Failed for good", fits).await {
+            ChainEvent::Failed { why, .. } => why,
             _ => unreachable!("filtered"),
         }
     }

@@ -73,9 +73,9 @@ async fn a_task_that_the_account_cannot_pay_fails_with_both_amounts() {
     let account = world.rich(&key(1), 1_500_000).await;
     let mut client = start(&world.profile, Some(key(1)), &MemoryStore::default());
     client.chain.submit(fund(1, 2_000_000, 250_000));
-    let (why, permanent) = client.failed().await;
+    let why = client.refused().await;
     assert!(
-        permanent && why.contains("holds 1.5 tokens, the task needs 2.25; send it 0.75 more"),
+        why.contains("holds 1.5 tokens, the task needs 2.25; send it 0.75 more"),
         "{why}"
     );
     assert_eq!(world.nonce(account), 0);
@@ -83,8 +83,8 @@ async fn a_task_that_the_account_cannot_pay_fails_with_both_amounts() {
     client.chain.submit(fund(1, 1_000, 50));
     client.done().await;
     client.chain.submit(fund(1, 2_000, 50));
-    let (why, permanent) = client.failed().await;
-    assert!(permanent && why.contains("funded already"), "{why}");
+    let why = client.refused().await;
+    assert!(why.contains("funded already"), "{why}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -325,8 +325,8 @@ async fn without_a_key_and_with_a_damaged_outbox_nothing_is_taken() {
         .expect("lock")
         .insert(name, b"damaged".to_vec());
     let mut client = start(&world.profile, Some(key(1)), &store);
-    let (why, permanent) = client.failed().await;
-    assert!(permanent && why.contains("damaged"), "{why}");
+    let why = client.refused().await;
+    assert!(why.contains("damaged"), "{why}");
     assert!(matches!(
         client.chain.submit_durably(fund(1, 1, 0)).await,
         Err(ChainError::Store(_))

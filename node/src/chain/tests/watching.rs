@@ -215,9 +215,9 @@ async fn the_wrong_chain_stops_the_client_and_names_both_ids() {
     let account = world.rich(&key(1), 5_000).await;
     let mut client = start(&profile, Some(key(1)), &MemoryStore::default());
     client.chain.submit(fund(1, 1_000, 50));
-    let (why, permanent) = client.failed().await;
+    let why = client.refused().await;
     assert!(
-        permanent && why.contains("chain 31337") && why.contains("chain 5"),
+        why.contains("chain 31337") && why.contains("chain 5"),
         "{why}"
     );
     assert!(matches!(
@@ -377,8 +377,8 @@ async fn an_endpoint_that_falls_behind_is_waited_out_and_one_that_rewrites_final
         }
         _ => Deal::Pass,
     });
-    let (why, permanent) = client.failed().await;
-    assert!(permanent && why.contains("contradicts itself"), "{why}");
+    let why = client.refused().await;
+    assert!(why.contains("contradicts itself"), "{why}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
