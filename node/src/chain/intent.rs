@@ -156,6 +156,7 @@ impl Intent {
                 key.push(b'E');
                 key.extend_from_slice(&task.0);
                 key.extend_from_slice(&client.0);
+            }
             Self::RaiseStake { target } => {
                 key.push(b'A');
                 key.extend_from_slice(&target.0.to_be_bytes());

@@ -789,6 +789,7 @@ mod tests {
         let outcome = TaskOutcome {
             task,
             cancelled: None,
+            bonus: None,
             items: (0..10u32)
                 .zip(scoring.items())
                 .map(|(item, r)| ItemOutcome {
