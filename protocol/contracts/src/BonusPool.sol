@@ -223,6 +223,7 @@ contract BonusPool is ShareLedger {
         uint256 notBefore = b.refundAt != 0 ? b.refundAt : escrow.fallbacks(taskId, client).closesAt;
         if (notBefore == 0 || block.timestamp < notBefore) revert TooEarly(notBefore);
         amount = _balance(_till(account), token);
+        // slither-disable-next-line incorrect-equality: whoever sends the till a unit has it sent to the client.
         if (amount == 0) revert NothingLeft(token);
         // Nothing was ever claimed here. The books start again, so that a split recorded after all shares only what comes later.
         delete _ledgers[account][token];
@@ -279,6 +280,7 @@ contract BonusPool is ShareLedger {
         // Linked headers are of one lane, because the anchor only takes a header whose parent is its own lane's head. Only the
         // last KEPT_ROOTS epochs can be asked for; when one of them is final, so are all before it.
         EpochHeader calldata asked = headers[count > KEPT_ROOTS ? count - KEPT_ROOTS : 0];
+        // slither-disable-next-line unused-return: an epoch is final when it can be claimed, whatever its root.
         (,, bool claimable) = IRoots(anchor.distributors(asked.lane)).roots(asked.epoch);
         if (!claimable) revert NotFinal(asked.lane, asked.epoch);
     }

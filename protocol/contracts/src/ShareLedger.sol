@@ -124,6 +124,7 @@ abstract contract ShareLedger is ReentrancyGuardTransient {
     {
         _collect(account, token);
         amount = _pay(account, token, shares, c);
+        // slither-disable-next-line incorrect-equality: whoever sends the till a unit has it paid out.
         if (amount == 0) revert NothingDue(c.payee, _claimed[account][token][c.index]);
     }
 
@@ -149,9 +150,11 @@ abstract contract ShareLedger is ReentrancyGuardTransient {
         // A token that lost balance still pays what is there.
         uint256 held = _balance(_till(account), token);
         if (amount > held) amount = held;
+        // slither-disable-next-line incorrect-equality: whoever sends the till a unit has it paid out.
         if (amount == 0) return 0;
         _claimed[account][token][c.index] = before + amount;
         l.paid += amount;
+        // slither-disable-next-line reentrancy-events: booked before, and every way here is locked.
         _send(account, token, c.payee, amount);
         emit Claimed(account, token, c.payee, c.index, amount);
     }
