@@ -15,10 +15,13 @@
 //! | `GET /v1/tasks/{id}/items/{n}` | the item's bytes, as `application/octet-stream` |
 //! | `GET /v1/tasks/{id}/assignment` | [`model::AssignmentView`] |
 //! | `POST /v1/tasks/{id}/enrol`, `/answers`, `/commit` | [`model::EnrolOrder`], [`model::AnswersOrder`], [`model::CommitOrder`] |
+//! | `POST /v1/tasks/{id}/recover` | [`model::RecoverOrder`], [`model::RecoverDone`] |
 //! | `POST /v1/shards?task={id}` | raw bytes of one shard |
 //! | `POST /v1/publish` | [`model::PublishOrder`] |
 //! | `POST /v1/claims` | [`model::RelayDone`] |
 //! | `GET`, `POST /v1/claims/{payee}` | [`model::ClaimsView`], [`model::ClaimsDone`] |
+//! | `GET /v1/stake` | [`model::StakeView`] |
+//! | `POST /v1/stake/add`, `/unbond`, `/withdraw` | [`model::StakeAdd`] for the first; [`model::StakeDone`] |
 //! | `GET /v1/events?after={seq}&wait_secs={n}` | [`model::EventsView`]: waits until there is news |
 //! | `POST /v1/shutdown` | stops the node in order |
 

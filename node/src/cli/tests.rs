@@ -97,7 +97,7 @@ fn the_reference_in_the_repository_is_the_help_of_this_version() {
     );
 }
 
-fn profile() -> NetworkProfile {
+pub(super) fn profile() -> NetworkProfile {
     let address = |n| Account([n; 20]);
     NetworkProfile {
         name: "dev".into(),

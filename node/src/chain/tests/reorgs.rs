@@ -213,12 +213,14 @@ async fn a_reorganisation_as_deep_as_finality_allows_at_any_state_changes_nobody
 
 /// Claims start an hour after the epoch, so that an epoch with a proven fault can be taken back.
 mod revoked {
-    use alloy::primitives::B256;
     use assay_protocol::message::EpochHeader;
 
     use super::{
         super::{
-            super::bindings::{DevToken, Disputes},
+            super::{
+                bindings::{DevToken, Disputes},
+                facts::abi_header,
+            },
             round::{PAYEES, STRANGER, account},
         },
         *,
@@ -253,25 +255,7 @@ mod revoked {
 
     /// The stranger proves that a header with payees has no audit tree, and is paid for it.
     fn prove(town: &Town, h: &EpochHeader) {
-        let chain = vec![Disputes::EpochHeader {
-            lane: h.lane,
-            epoch: h.epoch,
-            view: h.view,
-            term: h.term,
-            parent: h.parent.into(),
-            chainBlock: h.chain_block,
-            chainBlockHash: h.chain_block_hash.into(),
-            recordsRoot: h.records_root.into(),
-            stateRoot: h.state_root.into(),
-            payoutRoot: h.payout_root.into(),
-            auditRoot: B256::ZERO,
-            payoutCount: h.payout_count,
-            lossRoot: h.loss_root.into(),
-            reputationRoot: h.reputation_root.into(),
-            payoutFile: h.payout_file.into(),
-            totalOwed: h.total_owed.into(),
-            settledHash: h.settled_hash.into(),
-        }];
+        let chain = vec![abi_header!(Disputes, h)];
         let e = Disputes::Evidence {
             chain,
             // The signers keep their stake here, so that they can make it good.
