@@ -9,10 +9,12 @@ import {IAnchorView, IRegistryView} from "./IWiring.sol";
 import {PositionalMerkle} from "./PositionalMerkle.sol";
 
 /// @title Faults of signed headers that anybody can show
-/// @notice A proof is right or wrong, so there is no bond, no vote and no waiting. Whoever signed a header with a proven
+/// @notice A proof is right or wrong, so there is no bond and no waiting. Whoever signed a header with a proven
 ///         fault loses a part of the stake and is banned; half of what is lost goes to the reporter. While the header's
 ///         payout root is not active, the lane goes back to the epoch before it.
-/// @dev Every fault of a tree is shown by one or two of its leaves: the payout leaves ascend by payee, the audit tree
+/// @dev Wrong scores, and content that nobody hands out, show in no leaf: there the whole registry is asked. Validators
+///      who recompute every epoch say that they cannot derive the header, and more than half of all weight takes it back.
+///      Saying nothing keeps the header, so nobody has to act for an honest one. Every fault of a tree is shown by one or two of its leaves: the payout leaves ascend by payee, the audit tree
 ///      repeats them with the sum of all before each, and the header names their number and the sum of all. An honest
 ///      tree has no such leaves, so no proof against it exists. Holds no money and no right but to slash and rewind.
 contract Disputes {
@@ -31,7 +33,9 @@ contract Disputes {
         /// A payee is owed less than in the epoch before.
         Shrunk,
         /// A payee of the epoch before is missing.
-        Omitted
+        Omitted,
+        /// Most of the registry cannot derive the header from the epoch's records.
+        Overruled
     }
 
     /// @notice Which header is accused, of whom, by whom.
@@ -62,6 +66,8 @@ contract Disputes {
         bytes32[] proof;
     }
 
+    /// @dev What a validator signs who cannot derive a header; in the anchor's EIP-712 domain.
+    bytes32 private constant OVERRULE_TYPEHASH = keccak256("Overrule(bytes32 header)");
     /// @dev Bytes of one signature.
     uint256 private constant SIGNATURE_BYTES = 64;
 
@@ -109,6 +115,10 @@ contract Disputes {
     error NotTwoHeaders();
     /// @notice Signature number `position` is not of the same account under both headers.
     error DifferentSigners(uint256 position);
+    /// @notice The voters weigh `given`; it takes more than half of `all`.
+    error NoMajority(uint256 given, uint256 all);
+    /// @notice The root of this header is active, or no longer kept; it can only be overruled before.
+    error TooLate(bytes32 headerHash);
     /// @notice No fault of this header was proven.
     error NotFaulty(bytes32 headerHash);
 
@@ -250,8 +260,8 @@ contract Disputes {
         if (a == b || offence != keccak256(abi.encode(second.lane, second.epoch, second.view_, second.term))) {
             revert NotTwoHeaders();
         }
-        address[] memory signers = _recoverAll(a, firstSignatures);
-        address[] memory again = _recoverAll(b, secondSignatures);
+        address[] memory signers = _recoverAll(_headerDigest(a), firstSignatures);
+        address[] memory again = _recoverAll(_headerDigest(b), secondSignatures);
         if (signers.length != again.length) revert BadSignatureLength(secondSignatures.length);
         for (uint256 i; i < signers.length; ++i) {
             if (signers[i] != again[i]) revert DifferentSigners(i);
@@ -260,6 +270,24 @@ contract Disputes {
                 emit Equivocated(first.lane, first.epoch, signers[i], a, b);
             }
         }
+    }
+
+    /// @notice Takes a header back that most of the registry cannot derive, before its root is active: the last instance for
+    ///         everything that no proof can show.
+    /// @dev The weights of now count, of validators that had registered by the block the header was computed at.
+    /// @param votes signatures of `overruleDigest`, 64 bytes (EIP-2098) each, ascending by account; more than half of all weight
+    function overrule(Evidence calldata e, bytes calldata votes) external {
+        bytes32 hash = _accused(e);
+        address[] memory voters = _recoverAll(overruleDigest(hash), votes);
+        (uint256 given, uint256 all) = registry.weigh(voters, e.chain[0].chainBlock);
+        if (2 * given <= all) revert NoMajority(given, all);
+        if (!_convict(e, hash, Fault.Overruled)) revert TooLate(hash);
+    }
+
+    /// @notice What a validator signs to overrule the header with this hash.
+    function overruleDigest(bytes32 headerHash) public view returns (bytes32) {
+        bytes32 structHash = keccak256(abi.encode(OVERRULE_TYPEHASH, headerHash));
+        return MessageHashUtils.toTypedDataHash(anchor.domainSeparator(), structHash);
     }
 
     /// @notice Punishes more signers of a header whose fault was proven before, also when the lane went back since.
@@ -284,18 +312,18 @@ contract Disputes {
     }
 
     /// @dev The lane goes back when it still can, and the signers pay.
-    function _convict(Evidence calldata e, bytes32 hash, Fault fault) private {
+    function _convict(Evidence calldata e, bytes32 hash, Fault fault) private returns (bool rewound) {
         EpochHeader calldata h = e.chain[0];
         faulty[hash] = true;
         // slither-disable-next-line reentrancy-events: the anchor this contract is wired to.
-        bool rewound = anchor.rewind(h.lane, h.epoch, h.parent);
+        rewound = anchor.rewind(h.lane, h.epoch, h.parent);
         emit FaultProven(h.lane, h.epoch, hash, fault, rewound, e.reporter);
         _punishAll(hash, e.signatures, e.reporter);
     }
 
     function _punishAll(bytes32 hash, bytes calldata signatures, address reporter) private {
         if (reporter == address(0)) revert ZeroReporter();
-        address[] memory signers = _recoverAll(hash, signatures);
+        address[] memory signers = _recoverAll(_headerDigest(hash), signatures);
         for (uint256 i; i < signers.length; ++i) {
             _punish(hash, signers[i], reporter);
         }
@@ -309,10 +337,14 @@ contract Disputes {
         return true;
     }
 
-    /// @dev Who signed the header with this hash.
-    function _recoverAll(bytes32 hash, bytes calldata signatures) private view returns (address[] memory signers) {
+    /// @dev What a committee member signs for the header with this hash.
+    function _headerDigest(bytes32 hash) private view returns (bytes32) {
+        return MessageHashUtils.toTypedDataHash(anchor.domainSeparator(), hash);
+    }
+
+    /// @dev Who signed a digest.
+    function _recoverAll(bytes32 digest, bytes calldata signatures) private pure returns (address[] memory signers) {
         if (signatures.length % SIGNATURE_BYTES != 0) revert BadSignatureLength(signatures.length);
-        bytes32 digest = MessageHashUtils.toTypedDataHash(anchor.domainSeparator(), hash);
         signers = new address[](signatures.length / SIGNATURE_BYTES);
         for (uint256 i; i < signers.length; ++i) {
             bytes calldata s = signatures[i * SIGNATURE_BYTES:(i + 1) * SIGNATURE_BYTES];

@@ -33,6 +33,8 @@ interface IRegistryView {
     function validators() external view returns (address[] memory accounts, uint128[] memory weights);
     /// @notice Whether `account` is a validator whose stake is still there and who is not banned.
     function bonded(address account) external view returns (bool);
+    /// @notice Weights in draws of `voters` (ascending) and of all validators; newer registrations than `asOf` do not count.
+    function weigh(address[] calldata voters, uint64 asOf) external view returns (uint256 given, uint256 all);
     /// @notice Seconds between leaving and withdrawing.
     function unbondSeconds() external view returns (uint64);
     /// @notice Takes a part of `account`'s stake and bans it. Disputes only.

@@ -40,6 +40,8 @@ contract Registry is ReentrancyGuardTransient {
         uint64 nonce;
         /// Position in the validator list plus one; zero when not in it.
         uint32 validatorSlot;
+        /// Block of the registration; zero when not registered.
+        uint48 registeredAt;
     }
 
     /// @notice A leaf of a lane's loss tree with its proof. `account` zero stands for a padding leaf.
@@ -138,6 +140,8 @@ contract Registry is ReentrancyGuardTransient {
     error StakeTooSmall(uint128 stake, uint128 minimum);
     /// @notice The validator list holds MAX_VALIDATORS accounts.
     error ValidatorListFull();
+    /// @notice Voter number `position` does not follow the one before it.
+    error VotersNotAscending(uint256 position);
     /// @notice Nothing to add.
     error ZeroAmount();
     /// @notice This account is leaving.
@@ -212,6 +216,7 @@ contract Registry is ReentrancyGuardTransient {
         a.roles = roles;
         a.stake = stake;
         a.nonce = nonce + 1;
+        a.registeredAt = uint48(block.number);
         _accountOfNodeKey[nodeKey] = msg.sender;
         if (roles & ROLE_VALIDATOR != 0) {
             if (_validators.length == MAX_VALIDATORS) revert ValidatorListFull();
@@ -316,10 +321,28 @@ contract Registry is ReentrancyGuardTransient {
         return a.validatorSlot == 0 ? 0 : _capped(a.stake);
     }
 
+    /// @notice What `voters` weigh in draws together, and what all validators do. Only validators that registered up to block
+    ///         `asOf` count on either side, so nobody can join for the sake of a vote.
+    /// @param voters accounts in ascending order; who is no validator any more weighs nothing
+    function weigh(address[] calldata voters, uint64 asOf) external view returns (uint256 given, uint256 all) {
+        for (uint256 i; i < _validators.length; ++i) {
+            all += _weightSince(_validators[i], asOf);
+        }
+        for (uint256 i; i < voters.length; ++i) {
+            if (i != 0 && voters[i] <= voters[i - 1]) revert VotersNotAscending(i);
+            if (_accounts[voters[i]].validatorSlot != 0) given += _weightSince(voters[i], asOf);
+        }
+    }
+
     /// @notice Whether `account` may take a seat it was drawn for: a validator whose stake is still here, leaving or not, and
     ///         who is not banned.
     function bonded(address account) external view returns (bool) {
         return _accounts[account].roles & ROLE_VALIDATOR != 0 && !banned[account];
+    }
+
+    function _weightSince(address account, uint64 asOf) private view returns (uint128) {
+        Account storage a = _accounts[account];
+        return a.registeredAt > asOf ? 0 : _capped(a.stake);
     }
 
     function _capped(uint128 stake) private view returns (uint128) {
@@ -421,6 +444,7 @@ contract Registry is ReentrancyGuardTransient {
         a.payee = address(0);
         a.roles = 0;
         a.readyAt = 0;
+        a.registeredAt = 0;
         a.stake = 0;
         a.burned += burned;
 
