@@ -59,6 +59,9 @@ pub struct Params {
     pub fee_ppm: u32,
     /// Smallest gold bond in parts per million of the label budget.
     pub gold_bond_ppm: u32,
+    /// Seconds of chain time after which validators hold an epoch to be wrong when nobody hands out its content. Below the activation
+    /// delay of the lanes, or it comes too late to take the epoch back.
+    pub overrule_secs: u32,
     /// Milliseconds after which a silent leader is replaced.
     pub view_timeout_ms: u32,
     /// Decimals of the reward token, for people only.
@@ -76,6 +79,7 @@ impl Params {
             custody_secs: 60,
             fee_ppm: 50_000,
             gold_bond_ppm: 50_000,
+            overrule_secs: 60,
             view_timeout_ms: 2_000,
             token_decimals: 6,
         }
@@ -158,6 +162,9 @@ impl NetworkProfile {
         }
         if !limit::PHASE_SECS.contains(&self.params.custody_secs) {
             return bad("params.custody_secs", "1 second to 30 days");
+        }
+        if !limit::PHASE_SECS.contains(&self.params.overrule_secs) {
+            return bad("params.overrule_secs", "1 second to 30 days");
         }
         if self.params.view_timeout_ms < 100 {
             return bad("params.view_timeout_ms", "at least 100");

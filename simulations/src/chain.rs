@@ -115,6 +115,11 @@ impl Chain {
                     "post-epoch",
                     self.ledger.post_epoch(from, header, settled, signatures),
                 ),
+                ChainCall::Overrule { header, votes } => {
+                    let accused = self.ledger.signatures(header.lane, header.epoch).to_vec();
+                    let result = self.ledger.overrule(from, header, &accused, votes);
+                    ("overrule", result)
+                }
             };
             match result {
                 Ok(()) => *self.done.entry(name).or_default() += 1,

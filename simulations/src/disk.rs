@@ -97,9 +97,10 @@ impl Disk {
                     .and_then(|bytes| codec::decode(bytes, usize::MAX).ok())
                     .map_or_else(refused, Response::Announce),
                 Request::GetShard { .. } => refused(),
-                Request::Submit { .. } | Request::Gather { .. } | Request::Propose { .. } => {
-                    return None;
-                }
+                Request::Submit { .. }
+                | Request::Gather { .. }
+                | Request::Propose { .. }
+                | Request::Overrule { .. } => return None,
             },
         )
     }

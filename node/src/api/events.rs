@@ -167,6 +167,7 @@ fn event(notice: Notice) -> Event {
             client,
             payees,
         },
+        Notice::Revoked { lane, from } => Event::Revoked { lane, from },
         Notice::Alarm { text } => Event::Alarm { text },
     }
 }

@@ -26,6 +26,7 @@
 //! | `POST /v1/shutdown` | stops the node in order |
 
 mod claims;
+mod disputes;
 mod error;
 mod events;
 mod guard;

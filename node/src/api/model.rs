@@ -128,6 +128,27 @@ pub struct LaneView {
     pub tasks: usize,
 }
 
+/// An anchored epoch that this node cannot derive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DisputeView {
+    /// Lane.
+    pub lane: u32,
+    /// Epoch.
+    pub epoch: u64,
+    /// Struct hash of its header.
+    pub header: Hash,
+    /// When it was posted, chain time in seconds.
+    pub posted_at: u64,
+    /// Chain time now, seconds.
+    pub chain_time: u64,
+    /// It does not follow from the records that it names; otherwise nobody hands these out.
+    pub wrong: bool,
+    /// Validators whose signature against it this node holds.
+    pub votes: usize,
+    /// Registered validators.
+    pub validators: usize,
+}
+
 /// The node's account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountView {
@@ -540,6 +561,13 @@ pub enum Event {
         /// Payees whose accepted labels the last header names.
         payees: usize,
     },
+    /// Epochs from this one on were taken back before they paid; the next committee does them again.
+    Revoked {
+        /// Lane.
+        lane: u32,
+        /// First epoch taken back.
+        from: u64,
+    },
     /// Something that a person should see.
     Alarm {
         /// What, and what to do.
@@ -558,7 +586,7 @@ impl Event {
             | Self::Delivered { task, .. }
             | Self::Finished { task, .. }
             | Self::FallbackOpened { task, .. } => Some(*task),
-            Self::Anchored { .. } | Self::Alarm { .. } => None,
+            Self::Anchored { .. } | Self::Revoked { .. } | Self::Alarm { .. } => None,
         }
     }
 }

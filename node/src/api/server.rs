@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use super::{
-    claims,
+    claims, disputes,
     error::{ApiError, ErrorKind},
     events::{self, EventLog},
     guard::{self, Guard},
@@ -202,6 +202,7 @@ fn router(shared: Shared, guard: Guard) -> Router {
         .route("/v1/tasks/{id}/recover", post(recover::recover))
         .route("/v1/claims", post(claims::relay))
         .route("/v1/claims/{payee}", get(claims::show).post(claims::claim))
+        .route("/v1/disputes", get(disputes::list))
         .route("/v1/stake", get(stake::show))
         .route("/v1/stake/add", post(stake::add))
         .route("/v1/stake/unbond", post(stake::unbond))

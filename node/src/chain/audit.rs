@@ -12,11 +12,12 @@ use alloy::{
 };
 use assay_protocol::{
     amount::Amount,
+    crypto::recover,
     id::{Account, EvmSignature, Hash, NodeKey, Signature, TaskId},
     lane::{Claim, FlatClaim, FlatPay, SubtreeClaim},
-    message::{BlockRef, SettledTask},
+    message::{BlockRef, EpochHeader, SettledTask},
     network::NetworkProfile,
-    settlement::Ledger,
+    settlement::{DisputeTerms, Ledger},
 };
 use serde::Deserialize;
 
@@ -24,8 +25,9 @@ use super::{
     Totals,
     bindings::{
         DevToken,
+        Disputes::DisputesCalls,
         EpochAnchor::{self, EpochAnchorCalls},
-        Registry::RegistryCalls,
+        Registry::{self, RegistryCalls},
         RewardDistributor::{self, RewardDistributorCalls},
         TaskEscrow::{self, TaskEscrowCalls},
     },
@@ -80,7 +82,9 @@ pub async fn audit(profile: &NetworkProfile) -> Result<Audit, ChainError> {
     let disputes = Account::from(endpoint.view(profile.contracts.anchor, call).await?);
     let call = TaskEscrow::FALLBACK_SECONDSCall {};
     let silence = endpoint.view(profile.contracts.escrow, call).await?;
-    let mut ledger = Ledger::new(profile.clone(), Hash::ZERO).with_fallback(silence);
+    let mut ledger = Ledger::new(profile.clone(), Hash::ZERO)
+        .with_fallback(silence)
+        .with_disputes(dispute_terms(endpoint, profile).await?);
     let (mut accepted, mut refused) = (0, 0);
     for number in 0..=last {
         let block: BlockAnswer = endpoint
@@ -89,13 +93,8 @@ pub async fn audit(profile: &NetworkProfile) -> Result<Audit, ChainError> {
         ledger.begin(block.timestamp.to());
         for transaction in &block.transactions {
             let Some(to) = transaction.to else { continue };
-            if Account::from(to) == disputes {
-                return Err(books(format!(
-                    "transaction {}: the twin cannot judge proofs of faults",
-                    Hash::from(transaction.hash)
-                )));
-            }
-            let Some(twin) = apply(&mut ledger, profile, to.into(), transaction)? else {
+            let twin = apply(&mut ledger, profile, disputes, to.into(), transaction)?;
+            let Some(twin) = twin else {
                 continue;
             };
             let hash = Hash::from(transaction.hash);
@@ -184,6 +183,7 @@ type Verdict = Result<(), String>;
 fn apply(
     ledger: &mut Ledger,
     profile: &NetworkProfile,
+    disputes: Account,
     to: Account,
     transaction: &TransactionAnswer,
 ) -> Result<Option<Verdict>, ChainError> {
@@ -198,6 +198,10 @@ fn apply(
     } else if to == contracts.escrow {
         decode::<TaskEscrowCalls>(transaction)
             .map(|call| escrow(ledger, from, call))
+            .transpose()
+    } else if to == disputes {
+        decode::<DisputesCalls>(transaction)
+            .map(|call| dispute(ledger, profile, call))
             .transpose()
     } else if to == contracts.anchor {
         decode::<EpochAnchorCalls>(transaction)
@@ -325,6 +329,52 @@ fn anchor(ledger: &mut Ledger, from: Account, call: EpochAnchorCalls) -> Result<
         }
         _ => unknown("this call of the anchor"),
     }
+}
+
+/// The twin recomputes no trees of others, so it knows no proofs of faults in them.
+fn dispute(
+    ledger: &mut Ledger,
+    profile: &NetworkProfile,
+    call: DisputesCalls,
+) -> Result<Verdict, String> {
+    let DisputesCalls::overrule(c) = call else {
+        return unknown("proofs of faults");
+    };
+    let posted = c.e.chain.first().ok_or("no header is accused")?;
+    let posted = EpochAnchor::EpochHeader::abi_decode(&posted.abi_encode());
+    let header = header(&posted.map_err(|e| e.to_string())?);
+    let digest = EpochHeader::overrule_digest(&header.hash(), profile);
+    let signed = |bytes: &[u8]| -> Vec<EvmSignature> {
+        let (whole, _) = bytes.as_chunks::<64>();
+        whole.iter().map(|s| EvmSignature(*s)).collect()
+    };
+    let votes: Option<Vec<(Account, EvmSignature)>> = signed(&c.votes)
+        .into_iter()
+        .map(|s| recover(&digest, &s).map(|account| (account, s)))
+        .collect();
+    let Some(votes) = votes else {
+        return Ok(Err("a vote recovers nobody".to_owned()));
+    };
+    let reporter = c.e.reporter.into();
+    said(ledger.overrule(reporter, &header, &signed(&c.e.signatures), &votes))
+}
+
+/// What the deployment says about taking epochs back. All lanes of a network have one delay.
+async fn dispute_terms(
+    endpoint: &Endpoint,
+    profile: &NetworkProfile,
+) -> Result<DisputeTerms, ChainError> {
+    let registry = profile.contracts.registry;
+    let call = RewardDistributor::ACTIVATION_DELAYCall {};
+    let delay = endpoint
+        .view(profile.contracts.distributor(0), call)
+        .await?;
+    let least = endpoint.view(registry, Registry::minValidatorStakeCall {});
+    Ok(DisputeTerms {
+        activation_delay: delay.to(),
+        min_validator_stake: Amount(least.await?),
+        slash_bps: endpoint.view(registry, Registry::slashBpsCall {}).await?,
+    })
 }
 
 fn distributor(

@@ -176,9 +176,7 @@ fn anchor(topic: B256, log: &LogData) -> Result<Option<ChainFact>, String> {
         EpochAnchor::EpochPosted::SIGNATURE_HASH => {
             let e: EpochAnchor::EpochPosted = decode(log)?;
             ChainFact::EpochPosted {
-                lane: e.lane,
-                epoch: e.epoch,
-                header: header(&e.header).hash(),
+                header: Box::new(header(&e.header)),
                 signers: seats(e.signers),
                 poster: e.poster.into(),
             }

@@ -41,6 +41,12 @@ pub(super) enum Intent {
         settled: Vec<SettledTask>,
         signatures: Vec<(u8, EvmSignature)>,
     },
+    /// The header is taken back.
+    Overrule {
+        header: Box<EpochHeader>,
+        /// Rising by account.
+        votes: Vec<(Account, EvmSignature)>,
+    },
     /// Our account is registered with this node key.
     Register {
         node_key: NodeKey,
@@ -101,6 +107,10 @@ impl From<ChainCall> for Intent {
                 settled,
                 signatures,
             },
+            ChainCall::Overrule { header, votes } => Self::Overrule {
+                header: Box::new(header),
+                votes,
+            },
         }
     }
 }
@@ -125,6 +135,12 @@ impl Intent {
                 key.extend_from_slice(&header.lane.to_be_bytes());
                 key.extend_from_slice(&header.epoch.to_be_bytes());
                 key.extend_from_slice(&header.hash().0);
+            }
+            Self::Overrule { header, votes } => {
+                key.push(b'V');
+                key.extend_from_slice(&header.hash().0);
+                // More votes can do what fewer cannot.
+                key.extend_from_slice(&(votes.len() as u32).to_be_bytes());
             }
             Self::Register { node_key, .. } => {
                 key.push(b'R');
@@ -191,6 +207,12 @@ impl Intent {
             Self::Post { header, .. } => {
                 format!("post epoch {} of lane {}", header.epoch, header.lane)
             }
+            Self::Overrule { header, votes } => format!(
+                "take back epoch {} of lane {} with {} votes",
+                header.epoch,
+                header.lane,
+                votes.len()
+            ),
             Self::Register { node_key, .. } => format!("register node key {node_key}"),
             Self::Claim(c) => format!(
                 "claim up to epoch {} of lane {} for 0x{}",

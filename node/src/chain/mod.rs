@@ -19,6 +19,7 @@ mod endpoint;
 mod error;
 mod facts;
 mod intent;
+mod overrule;
 mod plan;
 mod pool;
 mod queue;

@@ -49,7 +49,7 @@ pub(super) enum Step {
     Fail(String),
 }
 
-fn send<C: SolCall>(to: Account, call: &C, last: bool, name: &'static str) -> Step {
+pub(super) fn send<C: SolCall>(to: Account, call: &C, last: bool, name: &'static str) -> Step {
     Step::Send {
         to,
         data: call.abi_encode().into(),
@@ -80,6 +80,7 @@ impl Planner<'_> {
             Intent::Fund { .. } => self.fund(intent).await,
             Intent::Draw { lane } => self.draw(*lane).await,
             Intent::Post { .. } => self.post(intent).await,
+            Intent::Overrule { header, votes } => self.overrule(header, votes).await,
             Intent::Register { .. } => self.register(intent).await,
             Intent::Claim(claim) => self.claim(claim).await,
             Intent::ClaimSubtree(claim) => self.claim_subtree(claim).await,

@@ -5,7 +5,7 @@
 use alloy::sol_types::{Revert, SolError, SolInterface};
 
 use super::bindings::{
-    DevToken, EpochAnchor, PrevrandaoBeacon, Registry, RewardDistributor, TaskEscrow,
+    DevToken, Disputes, EpochAnchor, PrevrandaoBeacon, Registry, RewardDistributor, TaskEscrow,
 };
 
 /// What to do after a refusal.
@@ -50,6 +50,7 @@ fn read(data: &[u8]) -> Option<String> {
         .or_else(|| one::<TaskEscrow::TaskEscrowErrors>(data))
         .or_else(|| one::<RewardDistributor::RewardDistributorErrors>(data))
         .or_else(|| one::<Registry::RegistryErrors>(data))
+        .or_else(|| one::<Disputes::DisputesErrors>(data))
         .or_else(|| one::<DevToken::DevTokenErrors>(data))
         .or_else(|| one::<PrevrandaoBeacon::PrevrandaoBeaconErrors>(data))?;
     // "WrongEpoch(WrongEpoch { expected: 1, given: 3 })": the variant repeats the error's name.

@@ -84,6 +84,11 @@ Examples:
   assay verify proof.json --rpc https://rpc.example
   assay verify profile.toml
 ";
+const DISPUTE: &str = "\
+Examples:
+  assay dispute
+  assay dispute --json
+";
 const STAKE: &str = "\
 Examples:
   assay stake show
@@ -165,6 +170,9 @@ pub enum Command {
     /// Show how the node, its account, its lanes and the chain stand
     #[command(before_help = STATUS)]
     Status,
+    /// Show anchored epochs that this node cannot derive, and how many validators are against them
+    #[command(before_help = DISPUTE)]
+    Dispute,
     /// Show the account's stake, add to it, or leave with it
     #[command(before_help = STAKE)]
     Stake(StakeArgs),

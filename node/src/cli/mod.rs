@@ -9,6 +9,7 @@ mod args;
 mod claim;
 mod client;
 mod config;
+mod dispute;
 mod export;
 mod failure;
 mod folder;
@@ -184,6 +185,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Claim(args) => {
             interruptible(claim::run(&folder, args, printer), Duration::ZERO).await
         }
+        Command::Dispute => interruptible(dispute::run(&folder, printer), Duration::ZERO).await,
         Command::Stake(args) => {
             interruptible(stake::run(&folder, &args.what, printer), Duration::ZERO).await
         }

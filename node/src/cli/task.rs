@@ -367,8 +367,10 @@ async fn watch(api: &Api, task: TaskId, decimals: u8, printer: Printer) -> Resul
         let news = api.events(Some(after), LOOK_SECS).await?;
         after = news.next;
         for line in news.events {
-            if let Event::Alarm { text } = line.event {
-                printer.warn(&text);
+            match line.event {
+                Event::Alarm { text } => printer.warn(&text),
+                Event::Revoked { lane, from } => printer.warn(&text::revoked(lane, from)),
+                _ => {}
             }
         }
     }

@@ -57,6 +57,14 @@ impl Printer {
     }
 }
 
+/// What people are told of epochs that were taken back.
+pub fn revoked(lane: u32, from: u64) -> String {
+    format!(
+        "epoch {from} of lane {lane} and all after it were taken back before they paid; the next committee settles their tasks again, with the \
+         same money"
+    )
+}
+
 /// A failure on standard error.
 pub fn print_failure(failure: &Failure, json: bool) {
     let mut err = io::stderr().lock();

@@ -254,6 +254,7 @@ impl Shift<'_> {
                     ));
                 }
                 Event::Alarm { text } => self.printer.warn(&text),
+                Event::Revoked { lane, from } => self.printer.warn(&text::revoked(lane, from)),
                 _ => {}
             }
         }

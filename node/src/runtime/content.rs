@@ -69,6 +69,9 @@ pub(super) fn answer(disk: &Disk, request: &Request) -> Option<Response> {
                 Err(e) => Response::refused(false, e.to_string()),
             }
         }
-        Request::Submit { .. } | Request::Gather { .. } | Request::Propose { .. } => return None,
+        Request::Submit { .. }
+        | Request::Gather { .. }
+        | Request::Propose { .. }
+        | Request::Overrule { .. } => return None,
     })
 }

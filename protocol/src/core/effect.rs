@@ -86,6 +86,13 @@ pub enum ChainCall {
         /// (place in the committee, signature), rising by place.
         signatures: Vec<(u8, EvmSignature)>,
     },
+    /// `Disputes.overrule`.
+    Overrule {
+        /// The header to take back.
+        header: EpochHeader,
+        /// Validators against it and their signatures, rising by account.
+        votes: Vec<(Account, EvmSignature)>,
+    },
 }
 
 /// News for people and for the programs that act for them.
@@ -150,6 +157,13 @@ pub enum Notice {
         client: Account,
         /// Payees whose accepted labels the last header names.
         payees: usize,
+    },
+    /// An epoch and all after it were taken back before they paid; the next committee does them again.
+    Revoked {
+        /// Lane.
+        lane: u32,
+        /// First epoch taken back.
+        from: u64,
     },
     /// Something is wrong that a person should see.
     Alarm {

@@ -6,30 +6,39 @@ use super::{
     Asked, Core, Effect, Family, Millis, Notice, Op,
     agree::Agreement,
     effect::{epoch_key, fallback_key},
+    overrule::Overrule,
 };
 use crate::{
     codec,
     id::{Account, Hash, NodeKey, RecordId, TaskId},
-    lane::{Applied, Fallback, FlatFile, LaneState, role},
+    lane::{Applied, Fallback, FlatFile, LaneState, records_root, role},
     limit,
-    message::{BlockNews, ChainFact, EpochBody, Request, Response},
+    message::{BlockNews, ChainFact, EpochBody, EpochHeader, Request, Response},
     verify::{Authentic, Decoded},
 };
 
 /// An anchored epoch whose content we do not have yet.
 #[derive(Clone, Debug)]
 pub(super) struct Posted {
-    pub epoch: u64,
-    pub header: Hash,
+    pub header: Box<EpochHeader>,
+    pub hash: Hash,
     pub signers: usize,
+    /// Chain time of the post, seconds.
+    pub time: u64,
+    /// It does not follow from the records that it names itself.
+    pub wrong: bool,
 }
 
-/// What a revocation means for a follower.
-enum Revoked {
-    /// The epoch was not adopted here.
-    Posted,
-    /// It was, from this epoch on.
-    Adopted(u64),
+impl Posted {
+    /// Whether `body` is what this header says it was made of.
+    fn is_of(&self, body: &EpochBody, news: &VecDeque<BlockNews>) -> bool {
+        let h = &self.header;
+        let own = news.iter().find(|n| n.block.number == body.block.number);
+        (body.lane, body.epoch, body.view) == (h.lane, h.epoch, h.view)
+            && (body.block.number, body.block.hash) == (h.chain_block, h.chain_block_hash)
+            && own.is_none_or(|n| n.block == body.block)
+            && records_root(&body.records) == h.records_root
+    }
 }
 
 /// How far the content of an epoch has come.
@@ -52,6 +61,7 @@ pub(super) struct Follower {
     pub side: BTreeMap<RecordId, Authentic>,
     pub posted: Option<Posted>,
     pub fetch: Fetch,
+    pub overrule: Overrule,
     /// Epochs that we computed ourselves, by header hash.
     pub computed: BTreeMap<Hash, (EpochBody, Applied)>,
     pub agreement: Agreement,
@@ -73,6 +83,7 @@ impl Follower {
             side: BTreeMap::new(),
             posted: None,
             fetch: Fetch::default(),
+            overrule: Overrule::default(),
             computed: BTreeMap::new(),
             agreement: Agreement::default(),
             dirty: true,
@@ -99,19 +110,21 @@ impl Follower {
     /// The header of the next epoch that the chain holds: the last one posted, because an earlier one was revoked.
     fn next_posted(&self) -> Option<Posted> {
         let mut found = None;
-        for fact in self.news.iter().flat_map(|n| &n.facts) {
+        let facts = self
+            .news
+            .iter()
+            .flat_map(|n| n.facts.iter().map(|fact| (n.block.time, fact)));
+        for (time, fact) in facts {
             match fact {
                 ChainFact::EpochPosted {
-                    lane,
-                    epoch,
-                    header,
-                    signers,
-                    ..
-                } if *lane == self.base.lane && *epoch == self.base.epoch + 1 => {
+                    header, signers, ..
+                } if header.lane == self.base.lane && header.epoch == self.base.epoch + 1 => {
                     found = Some(Posted {
-                        epoch: *epoch,
-                        header: *header,
+                        hash: header.hash(),
+                        header: header.clone(),
                         signers: signers.len(),
+                        time,
+                        wrong: false,
                     });
                 }
                 ChainFact::EpochsRevoked { lane, from }
@@ -125,19 +138,33 @@ impl Follower {
         found
     }
 
-    /// Whether `block` takes back what this node waits for or holds: none, the epoch that is posted next, or one that was adopted.
-    fn revoked(&self, block: &BlockNews) -> Option<Revoked> {
+    /// Whom to ask for the content of the posted epoch next. Every node keeps what it adopted, so when all members were asked twice, every
+    /// other question goes to somebody else.
+    fn server(&self, me: &NodeKey) -> Option<NodeKey> {
+        let members: Vec<NodeKey> = self.live.member_keys();
+        let accounts = self.live.accounts.values().map(|a| a.node_key);
+        let (members, others): (Vec<NodeKey>, Vec<NodeKey>) = accounts
+            .filter(|k| k != me)
+            .partition(|k| members.contains(k));
+        let beyond = self.fetch.turn.checked_sub(self.members_twice());
+        let elsewhere = members.is_empty() || beyond.is_some_and(|n| n % 2 == 0);
+        let peers = if elsewhere && !others.is_empty() {
+            others
+        } else {
+            members
+        };
+        // Start somewhere else on every node, so that not everybody asks the first.
+        let turn = usize::from(me.0[0]) + beyond.map_or(self.fetch.turn, |n| n / 2);
+        peers.get(turn % peers.len().max(1)).copied()
+    }
+
+    /// The first epoch that `block` takes back.
+    fn revoked(&self, block: &BlockNews) -> Option<u64> {
         let from = block.facts.iter().filter_map(|fact| match fact {
             ChainFact::EpochsRevoked { lane, from } if *lane == self.base.lane => Some(*from),
             _ => None,
         });
-        from.min().map(|from| {
-            if from <= self.base.epoch {
-                Revoked::Adopted(from)
-            } else {
-                Revoked::Posted
-            }
-        })
+        from.min()
     }
 }
 
@@ -145,7 +172,7 @@ impl Core {
     pub(super) fn on_chain(&mut self, news: Vec<BlockNews>) {
         let profile = self.config.profile.clone();
         let lanes: Vec<u32> = self.lanes.keys().copied().collect();
-        let mut alarms = Vec::new();
+        let (mut alarms, mut revoked) = (Vec::new(), Vec::new());
         for lane in lanes {
             let Some(f) = self.lanes.get_mut(&lane) else {
                 continue;
@@ -167,19 +194,24 @@ impl Core {
                 f.opened.extend(opened);
                 f.live.ingest(block, &profile);
                 f.news.push_back(block.clone());
-                match f.revoked(block) {
-                    Some(Revoked::Posted) => {
+                let gone = f.revoked(block);
+                if let Some(from) = gone {
+                    revoked.push((lane, from));
+                }
+                match gone {
+                    Some(from) if from > f.base.epoch => {
                         // The next committee starts over from the state that this node never left.
                         f.posted = None;
                         f.fetch = Fetch::default();
+                        f.overrule = Overrule::default();
                         f.agreement = Agreement::default();
                         f.computed.clear();
                         f.alarmed = false;
                     }
-                    Some(Revoked::Adopted(from)) if !f.alarmed => {
+                    Some(from) if !f.alarmed => {
                         f.alarmed = true;
                         alarms.push(format!(
-                            "lane {lane}: epoch {from}, which this node had adopted, was proven faulty and revoked. This node stops following \
+                            "lane {lane}: epoch {from}, which this node had adopted, was taken back. This node stops following \
                              the lane; keep its data directory as evidence and start again with an empty one"
                         ));
                     }
@@ -195,6 +227,9 @@ impl Core {
             self.announce_phases(lane, &before);
             self.try_adopt(lane);
             self.watch_escrows(lane);
+        }
+        for (lane, from) in revoked {
+            self.notify(Notice::Revoked { lane, from });
         }
         for text in alarms {
             self.notify(Notice::Alarm { text });
@@ -255,13 +290,13 @@ impl Core {
             let Some(posted) = f.posted.clone() else {
                 return;
             };
-            if !f.computed.contains_key(&posted.header) && !self.compute_posted(lane, &posted) {
+            if !f.computed.contains_key(&posted.hash) && !self.compute_posted(lane, &posted) {
                 return;
             }
             let Some(f) = self.lanes.get_mut(&lane) else {
                 return;
             };
-            let Some((body, applied)) = f.computed.remove(&posted.header) else {
+            let Some((body, applied)) = f.computed.remove(&posted.hash) else {
                 return;
             };
             self.adopt(lane, &body, applied, posted.signers);
@@ -277,38 +312,33 @@ impl Core {
         let Some(body) = f.fetch.body.clone() else {
             return false;
         };
-        if !f.missing(&body).is_empty() {
+        if posted.wrong || !f.missing(&body).is_empty() {
             return false;
         }
         let records: Vec<&Authentic> = body.records.iter().filter_map(|id| f.record(id)).collect();
         let news: Vec<BlockNews> = f.news.iter().cloned().collect();
         let result = f.base.apply(&body, &records, &news, &profile);
         match result {
-            Ok(applied) if applied.header.hash() == posted.header => {
-                f.computed.insert(posted.header, (body, applied));
+            Ok(applied) if applied.header.hash() == posted.hash => {
+                f.computed.insert(posted.hash, (body, applied));
                 true
             }
             other => {
-                // Either this peer gave another body, or the anchored header is not what the records say.
+                // The body is the header's own, so the header is wrong, whoever served it.
                 let why = other.map_or_else(
                     |e| e.to_string(),
                     |_| "its records give another header".into(),
                 );
-                f.fetch = Fetch {
-                    turn: f.fetch.turn + 1,
-                    retry_at: self.now + limit::RETRY_MS,
-                    ..Fetch::default()
-                };
-                let tried_all = f.fetch.turn > f.live.member_keys().len().max(1) * 2;
-                if tried_all && !f.alarmed {
-                    f.alarmed = true;
-                    let text = format!(
-                        "lane {lane}, epoch {}: the anchored header does not follow from the records that the committee serves ({why}). \
-                         This node stops following the lane; keep its data directory as evidence",
-                        posted.epoch
-                    );
-                    self.notify(Notice::Alarm { text });
+                if let Some(posted) = f.posted.as_mut() {
+                    posted.wrong = true;
                 }
+                f.alarmed = true;
+                let text = format!(
+                    "lane {lane}, epoch {}: the anchored header does not follow from the records that it names ({why}). This node waits \
+                     until the epoch is taken back; validators who see the same sign for that",
+                    posted.header.epoch
+                );
+                self.notify(Notice::Alarm { text });
                 false
             }
         }
@@ -372,6 +402,7 @@ impl Core {
         f.side.clear();
         f.computed.clear();
         f.fetch = Fetch::default();
+        f.overrule = Overrule::default();
         f.agreement = Agreement::default();
         f.dirty = true;
         f.flat = Some(flat);
@@ -456,36 +487,26 @@ impl Core {
         let (Some(posted), false) = (f.posted.clone(), f.alarmed) else {
             return;
         };
-        if f.computed.contains_key(&posted.header) || f.fetch.asking || self.now < f.fetch.retry_at
-        {
+        if f.computed.contains_key(&posted.hash) || f.fetch.asking || self.now < f.fetch.retry_at {
             return;
         }
-        let peers: Vec<NodeKey> = f
-            .live
-            .member_keys()
-            .into_iter()
-            .filter(|k| *k != me)
-            .collect();
-        if peers.is_empty() {
+        let Some(peer) = f.server(&me) else {
             return;
-        }
-        // Start somewhere else on every node, so that not everybody asks the first member.
-        let start = usize::from(me.0[0]);
-        let peer = peers[(start + f.fetch.turn) % peers.len()];
+        };
         f.fetch.asking = true;
         f.fetch.retry_at = self.now + limit::RETRY_MS;
         let sent = match &f.fetch.body {
             None => {
                 let request = Request::GetEpoch {
                     lane,
-                    epoch: posted.epoch,
+                    epoch: posted.header.epoch,
                 };
                 self.ask(
                     peer,
                     &request,
                     Asked::Epoch {
                         lane,
-                        epoch: posted.epoch,
+                        epoch: posted.header.epoch,
                     },
                 )
             }
@@ -509,15 +530,17 @@ impl Core {
             return;
         };
         f.fetch.asking = false;
-        if f.posted.as_ref().is_none_or(|p| p.epoch != epoch) {
+        let Some(posted) = f.posted.as_ref().filter(|p| p.header.epoch == epoch) else {
             return;
-        }
+        };
         match response {
-            Response::Epoch(body) if body.lane == lane && body.epoch == epoch => {
-                if body.records.len() <= limit::EPOCH_RECORDS_MAX {
-                    f.fetch.body = Some(body);
-                    f.fetch.retry_at = self.now;
-                }
+            // Another body may be that of an epoch that was taken back since.
+            Response::Epoch(body)
+                if body.records.len() <= limit::EPOCH_RECORDS_MAX
+                    && posted.is_of(&body, &f.news) =>
+            {
+                f.fetch.body = Some(body);
+                f.fetch.retry_at = self.now;
             }
             _ => f.fetch.turn += 1,
         }

@@ -7,7 +7,7 @@
 //! chain facts --> live state --> due? --> gather --> propose --> votes --> Submit(PostEpoch)
 //! records ------> pool ----------^                                             |
 //! EpochPosted <---------------------------------------------------------------+
-//!     '--> body + records --> apply --> same header? --> new state, else Alarm
+//!     '--> body + records --> apply --> same header? --> new state, else Alarm and Overrule
 //! ```
 //!
 //! Contract with both bodies: effects run in order; an effect after a `Persist` starts only when that one is durable; `now` never goes backwards.
@@ -21,6 +21,7 @@ mod effect;
 mod follow;
 mod input;
 mod labeler;
+mod overrule;
 mod restore;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -30,12 +31,13 @@ pub use deliver::DeliveryView;
 pub use effect::{ChainCall, Effect, Family, Notice, Op, epoch_key, fallback_key};
 pub use input::{Command, CommandError, GoldSecret, Input, Millis, RequestFault};
 pub use labeler::{Work, WorkStage};
+pub use overrule::Dispute;
 pub use restore::{OwnKey, Restored};
 
 use crate::{
     codec,
     crypto::{EvmKey, NodeKeypair},
-    id::{NetworkId, NodeKey, RecordId, TaskId},
+    id::{Hash, NetworkId, NodeKey, RecordId, TaskId},
     lane::{LaneState, role},
     limit,
     message::{Envelope, Kind, Request, Response},
@@ -91,6 +93,11 @@ enum Asked {
     },
     Records {
         lane: u32,
+        from: NodeKey,
+    },
+    Overrule {
+        lane: u32,
+        header: Hash,
         from: NodeKey,
     },
     Announce {
@@ -325,6 +332,7 @@ impl Core {
             Ok(Request::Submit { envelope }) => self.on_submit(token, from, envelope),
             Ok(Request::Gather { body }) => self.on_gather(token, &body),
             Ok(Request::Propose { body, header }) => self.on_propose(token, from, body, header),
+            Ok(Request::Overrule { lane, header }) => self.on_overrule(token, lane, &header),
             Ok(
                 Request::GetEpoch { .. }
                 | Request::GetRecords { .. }
@@ -349,6 +357,7 @@ impl Core {
                         Asked::Deliver { to, .. } => Some(*to),
                         Asked::Gather { from, .. }
                         | Asked::Vote { from, .. }
+                        | Asked::Overrule { from, .. }
                         | Asked::Records { from, .. } => Some(*from),
                         Asked::Epoch { .. } | Asked::Announce { .. } => None,
                     };
@@ -376,6 +385,9 @@ impl Core {
             } => self.on_vote(lane, epoch, view, from, response),
             Asked::Epoch { lane, epoch } => self.on_epoch_body(lane, epoch, response),
             Asked::Records { lane, from } => self.on_records(lane, from, response),
+            Asked::Overrule { lane, header, from } => {
+                self.on_overrule_vote(lane, header, from, response);
+            }
             Asked::Announce { task } => self.on_announce_fetched(task, response),
         }
     }
@@ -388,6 +400,7 @@ impl Core {
         let lanes: Vec<u32> = self.lanes.keys().copied().collect();
         for lane in lanes {
             self.tick_follow(lane);
+            self.tick_overrule(lane);
             self.tick_agree(lane);
         }
     }

@@ -113,12 +113,13 @@ impl LaneState {
                 });
             }
             ChainFact::EpochPosted {
-                lane,
-                epoch,
                 header,
                 signers,
                 poster,
-            } if *lane == self.lane && *epoch == self.epoch && *header == self.head => {
+            } if header.lane == self.lane
+                && header.epoch == self.epoch
+                && header.hash() == self.head =>
+            {
                 self.head_posted = true;
                 self.note_fee_shares(signers, poster);
                 for task in self.tasks.values_mut() {

@@ -17,4 +17,5 @@ pub use bonus::{Bonus, BonusProof};
 pub use fallback::{Fallback, FlatClaim, FlatFile, FlatPay, FlatPayouts, state_root};
 pub use payout::{Claim, PayoutFile, PayoutProofs, SubtreeClaim};
 pub use state::{AccountState, Committee, EscrowState, Evidence, LaneState, role};
+pub(crate) use trees::records_root;
 pub use trees::{ReputationProof, ScoreProof};

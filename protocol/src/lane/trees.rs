@@ -182,7 +182,7 @@ impl LaneState {
 }
 
 /// Root over the epoch's record names.
-pub(super) fn records_root(ids: &[RecordId]) -> Hash {
+pub(crate) fn records_root(ids: &[RecordId]) -> Hash {
     merkle::root(
         ids.iter()
             .map(|id| merkle::leaf(RECORD_LEAF, &[&id.0]))

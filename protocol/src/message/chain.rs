@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::EpochHeader;
 use crate::{
     amount::Amount,
     id::{Account, Hash, NodeKey, Signature, TaskId},
@@ -103,12 +104,8 @@ pub enum ChainFact {
     },
     /// `EpochAnchor.EpochPosted`.
     EpochPosted {
-        /// Lane.
-        lane: u32,
-        /// Epoch.
-        epoch: u64,
-        /// Struct hash of the header.
-        header: Hash,
+        /// The header, which names its lane and epoch.
+        header: Box<EpochHeader>,
         /// Indexes of the signers in the committee.
         signers: Vec<u8>,
         /// Who sent the transaction.
@@ -132,7 +129,8 @@ pub enum ChainFact {
         /// Hash of the lane's last header, which decides who is paid; zero when there was none.
         header: Hash,
     },
-    /// `EpochAnchor.EpochsRevoked`: a proven fault took back this epoch and all after it, and dismissed the committee.
+    /// `EpochAnchor.EpochsRevoked`: a proven fault, or most of the registry, took back this epoch and all after it, and dismissed the
+    /// committee.
     EpochsRevoked {
         /// Lane.
         lane: u32,

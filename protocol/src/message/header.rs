@@ -38,6 +38,9 @@ mod abi {
             bytes32 taskId;
             address client;
         }
+        struct Overrule {
+            bytes32 header;
+        }
     }
 }
 
@@ -92,6 +95,16 @@ pub struct EpochHeader {
     pub settled_hash: Hash,
 }
 
+fn domain(profile: &NetworkProfile) -> Eip712Domain {
+    Eip712Domain::new(
+        Some("Assay".into()),
+        Some("1".into()),
+        Some(U256::from(profile.chain_id)),
+        Some(Address::from(profile.contracts.anchor)),
+        None,
+    )
+}
+
 impl EpochHeader {
     fn abi(&self) -> abi::EpochHeader {
         abi::EpochHeader {
@@ -122,14 +135,15 @@ impl EpochHeader {
 
     /// What a member signs: the EIP-712 digest under the network's chain id and anchor contract.
     pub fn signing_digest(&self, profile: &NetworkProfile) -> Hash {
-        let domain = Eip712Domain::new(
-            Some("Assay".into()),
-            Some("1".into()),
-            Some(U256::from(profile.chain_id)),
-            Some(Address::from(profile.contracts.anchor)),
-            None,
-        );
-        self.abi().eip712_signing_hash(&domain).into()
+        self.abi().eip712_signing_hash(&domain(profile)).into()
+    }
+
+    /// What a validator signs who cannot derive the header with this hash (`Disputes.overruleDigest`).
+    pub fn overrule_digest(header: &Hash, profile: &NetworkProfile) -> Hash {
+        let vote = abi::Overrule {
+            header: (*header).into(),
+        };
+        vote.eip712_signing_hash(&domain(profile)).into()
     }
 
     /// keccak of the ABI encoding of the settled tasks, as the contract forms it.

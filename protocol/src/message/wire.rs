@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{BlockRef, Envelope, EpochHeader, Receipt};
-use crate::id::{Blob, EvmSignature, RecordId, ShardHash, TaskId};
+use crate::id::{Blob, EvmSignature, Hash, RecordId, ShardHash, TaskId};
 
 /// What an epoch is made of: the chain block up to which it reads, and the records by name, sorted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +43,13 @@ pub enum Request {
         body: EpochBody,
         /// The header that the leader computed from it.
         header: EpochHeader,
+    },
+    /// Validator to validator: can you not derive this posted header either? Then sign that it be taken back.
+    Overrule {
+        /// Lane.
+        lane: u32,
+        /// Struct hash of the header.
+        header: Hash,
     },
     /// The body of an anchored epoch.
     GetEpoch {
@@ -87,7 +94,7 @@ pub enum Response {
     },
     /// To `Gather`: records that the member gave receipts for and that the set lacks.
     Missing(Vec<Envelope>),
-    /// To `Propose`: the member's EIP-712 signature over the header.
+    /// To `Propose`: the member's EIP-712 signature over the header. To `Overrule`: the validator's against it.
     Vote(EvmSignature),
     /// To `GetEpoch`.
     Epoch(EpochBody),
@@ -111,6 +118,7 @@ impl Request {
             Self::Submit { .. } => "submit",
             Self::Gather { .. } => "gather",
             Self::Propose { .. } => "propose",
+            Self::Overrule { .. } => "overrule",
             Self::GetEpoch { .. } => "get-epoch",
             Self::GetRecords { .. } => "get-records",
             Self::GetAnnounce { .. } => "get-announce",

@@ -67,6 +67,14 @@ pub enum LedgerError {
         /// By the escrows.
         released: Amount,
     },
+    /// The voters are no majority, not in order, or did not sign this.
+    #[error("the votes weigh {given} of {all}, and more than half is needed")]
+    Votes {
+        /// Weight of the good votes.
+        given: Amount,
+        /// Weight of all validators.
+        all: Amount,
+    },
     /// The claim's proof does not lead to an active root.
     #[error("the proof does not lead to an active root")]
     Proof,
@@ -80,6 +88,9 @@ struct Member {
     node_key: NodeKey,
     roles: u8,
     leaving: bool,
+    stake: Amount,
+    /// Block that holds the registration.
+    since: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -130,6 +141,27 @@ impl Escrow {
     }
 }
 
+#[derive(Clone, Debug)]
+struct Posted {
+    header: Hash,
+    root: Hash,
+    count: u32,
+    /// Time from which the root pays and cannot be taken back.
+    active_at: u64,
+    signatures: Vec<EvmSignature>,
+}
+
+/// What the contracts are deployed with that decides who may take an epoch back, and what that costs its signers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DisputeTerms {
+    /// `RewardDistributor.ACTIVATION_DELAY`, seconds.
+    pub activation_delay: u64,
+    /// `Registry.minValidatorStake`, base units.
+    pub min_validator_stake: Amount,
+    /// `Registry.slashBps`, ten thousandths.
+    pub slash_bps: u16,
+}
+
 #[derive(Clone, Debug, Default)]
 struct Lane {
     /// Last term that was drawn.
@@ -137,8 +169,8 @@ struct Lane {
     committee: Option<(u64, Vec<Account>, u16)>,
     epoch: u64,
     head: Hash,
-    /// Payout root and number of leaves, by epoch.
-    roots: BTreeMap<u64, (Hash, u32)>,
+    /// What was posted, by epoch; the last [`ROOTS_KEPT`].
+    posted: BTreeMap<u64, Posted>,
     owed: Amount,
     released: Amount,
     drawn_at: u64,
@@ -187,6 +219,14 @@ pub struct Released {
 const ROOTS_KEPT: usize = 16;
 /// Draws without a post between them that count as signs of life (`EpochAnchor.IDLE_DRAWS`).
 const IDLE_DRAWS: u32 = 3;
+/// Most that a validator weighs, in minimum stakes (`Registry.STAKE_CAP_FACTOR`).
+const STAKE_CAP_FACTOR: u128 = 4;
+/// The whole stake in `slashBps`.
+const ALL_BPS: u128 = 10_000;
+/// Where burned stakes go (`Registry.BURN_ADDRESS`).
+const BURN_ADDRESS: Account = Account([
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xde, 0xad,
+]);
 /// Largest committee of the twin: everybody, up to this.
 const COMMITTEE_MAX: usize = 21;
 
@@ -199,6 +239,7 @@ pub struct Ledger {
     /// Time of the block that is being filled.
     now: u64,
     fallback_secs: u64,
+    disputes: DisputeTerms,
     recent: BTreeMap<u64, Hash>,
     pending: Vec<ChainFact>,
     members: BTreeMap<Account, Member>,
@@ -223,6 +264,7 @@ impl Ledger {
             },
             now: 0,
             fallback_secs: u64::MAX,
+            disputes: DisputeTerms::default(),
             recent: BTreeMap::new(),
             pending: Vec::new(),
             members: BTreeMap::new(),
@@ -239,6 +281,13 @@ impl Ledger {
     #[must_use]
     pub fn with_fallback(mut self, seconds: u64) -> Self {
         self.fallback_secs = seconds;
+        self
+    }
+
+    /// The same, with these terms for taking epochs back; without them every root pays at once and stays.
+    #[must_use]
+    pub fn with_disputes(mut self, terms: DisputeTerms) -> Self {
+        self.disputes = terms;
         self
     }
 
@@ -355,6 +404,8 @@ impl Ledger {
                 node_key,
                 roles,
                 leaving: false,
+                stake,
+                since: self.block.number + 1,
             },
         );
         self.pending.push(ChainFact::Registered {
@@ -541,6 +592,11 @@ impl Ledger {
         if !rising || good < needed || good != signatures.len() {
             return Err(LedgerError::Quorum { got: good, needed });
         }
+        let oldest = (header.epoch + 1).checked_sub(ROOTS_KEPT as u64);
+        let kept = oldest.and_then(|epoch| lane.posted.get(&epoch));
+        if kept.is_some_and(|p| self.now < p.active_at) {
+            return Err(LedgerError::Header("no root would be active after it"));
+        }
         let mut released = lane.released;
         for s in settled {
             let escrow = self
@@ -582,41 +638,103 @@ impl Ledger {
             lane.epoch = header.epoch;
             lane.head = hash;
             lane.active_at = self.now;
-            lane.roots
-                .insert(header.epoch, (header.payout_root, header.payout_count));
-            while lane.roots.len() > ROOTS_KEPT {
-                lane.roots.pop_first();
+            let posted = Posted {
+                header: hash,
+                root: header.payout_root,
+                count: header.payout_count,
+                active_at: self.now + self.disputes.activation_delay,
+                signatures: signatures.iter().map(|s| s.1).collect(),
+            };
+            lane.posted.insert(header.epoch, posted);
+            while lane.posted.len() > ROOTS_KEPT {
+                lane.posted.pop_first();
             }
         }
         self.pending.push(ChainFact::EpochPosted {
-            lane: header.lane,
-            epoch: header.epoch,
-            header: hash,
+            header: Box::new(header.clone()),
             signers: signatures.iter().map(|s| s.0).collect(),
             poster,
         });
         Ok(())
     }
 
-    /// What `Disputes` does to a lane when a fault in epoch `from` is proven before its root pays: the lane goes back to the header
-    /// `parent` of the epoch before it, and its committee is dismissed. Money that moved stays where it is.
+    /// Signatures under the header that was posted as an epoch and was not taken back; none when it is no longer kept.
+    pub fn signatures(&self, lane: u32, epoch: u64) -> &[EvmSignature] {
+        let posted = self.lanes.get(&lane).and_then(|l| l.posted.get(&epoch));
+        posted.map_or(&[], |p| &p.signatures)
+    }
+
+    /// `Disputes.overrule`: validators who weigh more than half take a posted header back before its root is active, with all epochs after
+    /// it; the lane's committee is dismissed, and whoever signed the header pays and is out. Money that moved stays where it is.
     ///
     /// # Errors
-    /// [`LedgerError::Header`] when the lane has no such epoch.
-    pub fn revoke(&mut self, lane: u32, from: u64, parent: Hash) -> Result<(), LedgerError> {
-        let state = self
-            .lanes
-            .get_mut(&lane)
-            .filter(|l| from > 0 && from <= l.epoch)
-            .ok_or(LedgerError::Header("no such epoch"))?;
-        state.epoch = from - 1;
-        state.head = parent;
-        state.draws.1 = 0;
-        state.note_draw(self.now);
-        state.roots.retain(|epoch, _| *epoch < from);
-        state.committee = None;
+    /// [`LedgerError::Header`] when it is not posted or too old, [`LedgerError::Votes`].
+    pub fn overrule(
+        &mut self,
+        reporter: Account,
+        header: &EpochHeader,
+        signatures: &[EvmSignature],
+        votes: &[(Account, EvmSignature)],
+    ) -> Result<(), LedgerError> {
+        let (lane, from, hash) = (header.lane, header.epoch, header.hash());
+        let posted = self.lanes.get(&lane).and_then(|l| l.posted.get(&from));
+        if posted.is_none_or(|p| p.header != hash || self.now >= p.active_at) {
+            return Err(LedgerError::Header("not posted, or active already"));
+        }
+        let weight = |m: &Member| {
+            let cap = self.disputes.min_validator_stake.0 * STAKE_CAP_FACTOR;
+            let votes = m.roles & role::VALIDATOR != 0 && !m.leaving;
+            let known = m.since <= header.chain_block;
+            Amount(if votes && known {
+                m.stake.0.min(cap)
+            } else {
+                0
+            })
+        };
+        let digest = EpochHeader::overrule_digest(&hash, &self.profile);
+        let all: Amount = self.members.values().map(weight).sum();
+        let signed = votes.iter().all(|(a, s)| recover(&digest, s) == Some(*a));
+        let rising = votes.windows(2).all(|w| w[0].0 < w[1].0);
+        let members = votes.iter().filter_map(|v| self.members.get(&v.0));
+        let given: Amount = members.map(weight).sum();
+        if !signed || !rising || given.0 * 2 <= all.0 {
+            return Err(LedgerError::Votes { given, all });
+        }
+        let digest = header.signing_digest(&self.profile);
+        let signers: Option<Vec<Account>> =
+            signatures.iter().map(|s| recover(&digest, s)).collect();
+        let known = signers.filter(|all| all.iter().all(|a| self.members.contains_key(a)));
+        let signers = known.ok_or(LedgerError::Header("signed by somebody unknown"))?;
+        if let Some(state) = self.lanes.get_mut(&lane) {
+            state.epoch = from - 1;
+            state.head = header.parent;
+            state.draws.1 = 0;
+            state.note_draw(self.now);
+            state.posted.retain(|epoch, _| *epoch < from);
+            state.committee = None;
+        }
         self.pending.push(ChainFact::EpochsRevoked { lane, from });
+        let once: BTreeSet<Account> = signers.into_iter().collect();
+        for account in once {
+            self.slash(account, reporter);
+        }
         Ok(())
+    }
+
+    fn slash(&mut self, account: Account, reporter: Account) {
+        let Some(member) = self.members.get_mut(&account) else {
+            return;
+        };
+        let taken = Amount(member.stake.0 * u128::from(self.disputes.slash_bps) / ALL_BPS);
+        let rewarded = Amount(taken.0 / 2);
+        member.stake = Amount(member.stake.0 - taken.0);
+        let leaves = !std::mem::replace(&mut member.leaving, true);
+        self.staked = Amount(self.staked.0 - taken.0);
+        self.mint(reporter, rewarded);
+        self.mint(BURN_ADDRESS, Amount(taken.0 - rewarded.0));
+        if leaves {
+            self.pending.push(ChainFact::UnbondRequested { account });
+        }
     }
 
     /// `TaskEscrow.openFallback`: anyone, when the lane has been silent for long enough.
@@ -748,8 +866,10 @@ impl Ledger {
 
     /// Whether an epoch's tree is kept, has this root and this depth.
     fn stands(&self, lane: u32, epoch: u64, root: &Hash, depth: usize) -> bool {
-        let kept = self.lanes.get(&lane).and_then(|l| l.roots.get(&epoch));
-        kept.is_some_and(|(kept, count)| kept == root && merkle::depth(*count) == depth)
+        let kept = self.lanes.get(&lane).and_then(|l| l.posted.get(&epoch));
+        kept.is_some_and(|p| {
+            p.root == *root && merkle::depth(p.count) == depth && self.now >= p.active_at
+        })
     }
 
     /// Pays what is not paid yet of a proven leaf.
@@ -764,7 +884,7 @@ impl Ledger {
 
     /// Payout root of a kept epoch.
     pub fn root(&self, lane: u32, epoch: u64) -> Option<Hash> {
-        self.lanes.get(&lane)?.roots.get(&epoch).map(|kept| kept.0)
+        self.lanes.get(&lane)?.posted.get(&epoch).map(|p| p.root)
     }
 
     /// What was paid so far: (lane, payee, base units).

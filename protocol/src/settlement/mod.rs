@@ -5,4 +5,4 @@
 
 mod ledger;
 
-pub use ledger::{Ledger, LedgerError, Released};
+pub use ledger::{DisputeTerms, Ledger, LedgerError, Released};

@@ -9,5 +9,6 @@ mod hostile;
 mod lifecycle;
 mod money;
 mod order;
+mod overrule;
 mod score_digest;
 mod village;

@@ -117,39 +117,6 @@ fn escrow_payouts_fees_and_refund_add_up_in_the_ledger_twin() {
 /// The whole committee posts a settlement that does not follow from the records. Once the chain has taken it back, the next committee settles the
 /// same task with the money that has already moved.
 #[test]
-fn a_revoked_settlement_is_made_again_by_the_next_committee_with_the_same_money() {
-    let mut v = Village::new(3, 9, 0);
-    v.answers = crowd;
-    v.run(3, |_| false);
-    let task = v.publish(150, |_| {});
-    let client = v.account(v.client());
-    v.wicked = Some(Hash([0xee; 32]));
-    assert!(v.run(200, |v| v.wicked.is_none()), "nothing was settled");
-    let supply = v.ledger.supply();
-    let moved = v.ledger.released(0);
-    assert!(moved.released.0 > 0 && v.outcome(0).is_none());
-    let epoch = v.ledger.epoch(0);
-    let parent = v.people[0].headers.last().unwrap().hash();
-    // Nobody can pay money in after it has moved.
-    let late = v.ledger.top_up(client, task, client, Amount(5));
-    assert!(late.is_err());
-    v.ledger.revoke(0, epoch, parent).unwrap();
-    assert!(
-        v.run(200, |v| (0..3).all(|i| v.outcome(i).is_some())),
-        "{:?}",
-        v.call_errors
-    );
-    assert_eq!(v.ledger.released(0), moved, "no money moved twice");
-    let outcome = v.outcome(0).unwrap();
-    assert!(outcome.cancelled.is_none() && outcome.money.is_conserved());
-    let locked = Amount(outcome.money.deposit.0 + outcome.money.gold_bond.0);
-    assert_eq!(locked, moved.released);
-    let paid: Amount = v.claim_all(1).values().copied().sum();
-    assert_eq!(paid, locked);
-    assert_eq!(v.ledger.supply(), supply);
-}
-
-#[test]
 fn a_relayer_pays_every_payee_of_a_subtree_once_and_nobody_else() {
     let mut v = run(crowd, |_| {});
     let proofs = v.payout_file(5).proofs();

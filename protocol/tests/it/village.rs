@@ -15,11 +15,11 @@ use assay_protocol::{
     id::{Account, EvmSignature, Hash, NodeKey, Salt, ShardHash, TaskId},
     lane::{Claim, Fallback, LaneState, PayoutFile, role},
     message::{
-        Answer, AssignmentRule, BlockNews, Durations, EpochBody, EpochHeader, ItemSet, Manifest,
-        Request, Response, ShardRef, TaskKind, WavePlan, gold_root,
+        Answer, AssignmentRule, BlockNews, ChainFact, Durations, EpochBody, EpochHeader, ItemSet,
+        Manifest, Request, Response, ShardRef, TaskKind, WavePlan, gold_root,
     },
     network::{Contracts, NetworkProfile, Params},
-    settlement::Ledger,
+    settlement::{DisputeTerms, Ledger},
     task::TaskOutcome,
 };
 
@@ -77,8 +77,14 @@ pub struct Village {
     /// Nodes that get no mail and no blocks.
     pub down: BTreeSet<usize>,
     pub call_errors: Vec<String>,
-    /// The next epoch that settles a task is posted with this audit root, and every validator signs it.
+    /// The next epoch that settles a task is posted with this audit root, and its whole committee signs it.
     pub wicked: Option<Hash>,
+    /// The committee hands out what a wicked epoch is made of.
+    pub served: bool,
+    /// Alarms of nodes, when they are expected.
+    pub alarms: Option<Vec<(usize, String)>>,
+    /// What the last proposed epoch is made of.
+    proposed: Option<EpochBody>,
 }
 
 pub fn profile() -> NetworkProfile {
@@ -111,17 +117,36 @@ pub fn keys(n: u8, kind: u8) -> (NodeKeypair, EvmKey) {
 }
 
 pub const STAKE: Amount = Amount(1_000_000_000);
+/// Roots wait for an hour; signing a wrong one costs a quarter of the stake.
+pub const DISPUTES: DisputeTerms = DisputeTerms {
+    activation_delay: 3_600,
+    min_validator_stake: STAKE,
+    slash_bps: 2_500,
+};
 
 impl Village {
     /// `validators` first, then one client, then `labelers`.
     pub fn new(validators: usize, labelers: usize, shuffle: u64) -> Self {
+        Self::with_outsiders(validators, 0, labelers, shuffle)
+    }
+
+    /// The same, with `outsiders`: validators that registered when the first committee was drawn already. Then [`DISPUTES`] holds; without
+    /// them roots pay at once.
+    pub fn with_outsiders(members: usize, outsiders: usize, labelers: usize, shuffle: u64) -> Self {
+        let validators = members + outsiders;
         let profile = profile();
         let mut ledger = Ledger::new(profile.clone(), Hash([9; 32])).with_fallback(FALLBACK_SECS);
+        if outsiders > 0 {
+            ledger = ledger.with_disputes(DISPUTES);
+        }
         let roles = std::iter::repeat_n(role::VALIDATOR, validators)
             .chain([role::CLIENT])
             .chain(std::iter::repeat_n(role::LABELER, labelers));
         let mut people = Vec::new();
         for (i, role) in roles.enumerate() {
+            if i == members && outsiders > 0 {
+                ledger.draw_committee(0).unwrap();
+            }
             let (node, evm) = keys(i as u8, 0);
             let account = evm.account();
             ledger.mint(account, Amount(1_000_000_000_000));
@@ -173,6 +198,9 @@ impl Village {
             down: BTreeSet::new(),
             call_errors: vec![],
             wicked: None,
+            served: false,
+            alarms: None,
+            proposed: None,
         };
         for i in 0..village.people.len() {
             village.start(i);
@@ -352,7 +380,10 @@ impl Village {
                     Notice::Finished { outcome } => {
                         self.people[i].outcomes.push((**outcome).clone())
                     }
-                    Notice::Alarm { text } => panic!("alarm at {i}: {text}"),
+                    Notice::Alarm { text } => match &mut self.alarms {
+                        Some(alarms) => alarms.push((i, text.clone())),
+                        None => panic!("alarm at {i}: {text}"),
+                    },
                     _ => {}
                 }
                 self.people[i].notices.push(notice);
@@ -405,6 +436,9 @@ impl Village {
                             result: Ok(codec::encode(&content)),
                         });
                         continue;
+                    }
+                    if let Ok(Request::Propose { body, .. }) = codec::decode(&bytes, usize::MAX) {
+                        self.proposed = Some(body);
                     }
                     self.token += 1;
                     let token = self.token;
@@ -482,12 +516,17 @@ impl Village {
                             audit_root,
                             ..header.clone()
                         };
-                        let signatures = self.everybody_signs(&header);
+                        let signatures = self.committee_signs(&header);
+                        self.serve(&header);
                         self.ledger
                             .post_epoch(account, &header, settled, &signatures)
                     }
                     None => self.ledger.post_epoch(account, header, settled, signatures),
                 },
+                ChainCall::Overrule { header, votes } => {
+                    let accused = self.ledger.signatures(header.lane, header.epoch).to_vec();
+                    self.ledger.overrule(account, header, &accused, votes)
+                }
             };
             if let Err(error) = result {
                 self.call_errors.push(error.to_string());
@@ -500,15 +539,34 @@ impl Village {
         }
     }
 
-    /// Signatures of all validators, by their places in a committee of everybody.
-    fn everybody_signs(&self, header: &EpochHeader) -> Vec<(u8, EvmSignature)> {
+    /// Places of the people who sit in the committee.
+    pub fn committee(&self) -> Vec<usize> {
+        let live = self.people.iter().find_map(|p| p.core.as_ref()?.live(0));
+        let members = live.and_then(|l| l.committee.clone()).unwrap().members;
+        let place = |m: &Account| (0..self.people.len()).find(|i| self.account(*i) == *m);
+        members.iter().map(|m| place(m).unwrap()).collect()
+    }
+
+    /// Signatures of the whole committee, by their places in it.
+    fn committee_signs(&self, header: &EpochHeader) -> Vec<(u8, EvmSignature)> {
         let digest = header.signing_digest(&self.profile);
-        let validators = self.people.iter().filter(|p| p.role == role::VALIDATOR);
-        let mut signed: Vec<_> = validators
-            .map(|p| (p.evm.account(), p.evm.sign(&digest)))
-            .collect();
-        signed.sort_by_key(|s| s.0);
-        (0..).zip(signed).map(|(place, s)| (place, s.1)).collect()
+        let members = self.committee().into_iter();
+        let signed = members.map(|i| self.people[i].evm.sign(&digest));
+        (0..).zip(signed).collect()
+    }
+
+    /// Gives the members what a wicked epoch is made of, as if their nodes had adopted it.
+    fn serve(&mut self, header: &EpochHeader) {
+        let Some(body) = self.proposed.clone().filter(|_| self.served) else {
+            return;
+        };
+        assert_eq!((body.epoch, body.view), (header.epoch, header.view));
+        let key = assay_protocol::core::epoch_key(header.lane, header.epoch);
+        for i in self.committee() {
+            self.people[i]
+                .disk
+                .insert((Family::Epoch, key.clone()), codec::encode(&body));
+        }
     }
 
     fn sync(&mut self, i: usize) {
@@ -681,6 +739,16 @@ impl Village {
         let key = fallback_key(&task, &self.account(self.client()));
         let row = self.people[i].disk.get(&(Family::Flat, key))?;
         Some(codec::decode(row, usize::MAX).unwrap())
+    }
+
+    /// The header that the chain took last.
+    pub fn last_posted(&self) -> EpochHeader {
+        let facts = self.blocks.iter().flat_map(|b| &b.facts);
+        let headers = facts.filter_map(|fact| match fact {
+            ChainFact::EpochPosted { header, .. } => Some((**header).clone()),
+            _ => None,
+        });
+        headers.last().unwrap()
     }
 
     /// Claims everything that node `i` can prove, for everybody; returns what was paid to whom.

@@ -58,6 +58,7 @@ fn profile(scenario: &Scenario) -> NetworkProfile {
             custody_secs: p.custody_secs,
             fee_ppm: p.fee_ppm,
             gold_bond_ppm: p.gold_bond_ppm,
+            overrule_secs: Params::dev().overrule_secs,
             view_timeout_ms: p.view_timeout_ms,
             token_decimals: 6,
         },

@@ -5,6 +5,7 @@ mod endpoints;
 mod kills;
 mod money;
 mod outbox;
+mod overrule;
 mod recovery;
 mod relays;
 mod reorgs;

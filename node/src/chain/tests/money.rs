@@ -202,9 +202,7 @@ async fn a_signed_epoch_is_posted_and_anyone_can_claim_for_the_payees() {
         .await;
     let poster = c.poster.chain.account().expect("has a key");
     let expected = ChainFact::EpochPosted {
-        lane: 0,
-        epoch: 1,
-        header: header.hash(),
+        header: Box::new(header.clone()),
         signers: vec![0, 1, 2, 3],
         poster,
     };
