@@ -41,6 +41,8 @@ const FALLBACK_SECONDS: u64 = 6 * 86_400;
 /// What the contracts of a network are deployed with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeployParams {
+    /// The ERC-20 that tasks are paid in; play money is deployed when there is none.
+    pub token: Option<Account>,
     /// Lanes; must equal the profile's.
     pub lanes: u32,
     /// Largest committee, in members.
@@ -67,6 +69,7 @@ impl DeployParams {
     /// Defaults of a development network with a token of six decimals.
     pub const fn dev() -> Self {
         Self {
+            token: None,
             lanes: 1,
             committee_max: 7,
             term_epochs: 64,
@@ -95,14 +98,14 @@ pub struct Deployed {
 }
 
 /// Sends transactions one after the other and waits for each; without a memory, unlike the outbox.
-struct Courier {
+pub(super) struct Courier {
     endpoint: Endpoint,
     wallet: Wallet,
     nonce: u64,
 }
 
 impl Courier {
-    async fn new(rpc: &str, key: &[u8; 32]) -> Result<(Self, u64), ChainError> {
+    pub(super) async fn new(rpc: &str, key: &[u8; 32]) -> Result<(Self, u64), ChainError> {
         let endpoint = Endpoint::new(rpc)?;
         let chain_id: U64 = endpoint.ask("eth_chainId", ()).await?;
         let wallet = Wallet::new(key, chain_id.to())?;
@@ -117,7 +120,7 @@ impl Courier {
         ))
     }
 
-    async fn send(
+    pub(super) async fn send(
         &mut self,
         what: &str,
         to: Option<Account>,
@@ -175,7 +178,7 @@ impl Courier {
         }
     }
 
-    async fn create(
+    pub(super) async fn create(
         &mut self,
         name: &str,
         code: &Bytes,
@@ -210,19 +213,26 @@ pub async fn deploy(
     let (mut courier, chain_id) = Courier::new(rpc, deployer).await?;
     let mut gas = Vec::new();
     // The contracts name each other, so the last one's address is computed in advance.
-    let before = 4 + u64::from(params.lanes);
+    let before = 3 + u64::from(params.token.is_none()) + u64::from(params.lanes);
     let deployer = Address::from(courier.wallet.account());
     let anchor = deployer.create(courier.nonce + before);
     let disputes = deployer.create(courier.nonce + before + 1);
 
-    let (token, start_block) = courier
-        .create("DevToken", &DevToken::BYTECODE, Vec::new(), &mut gas)
-        .await?;
+    let token = match params.token {
+        Some(token) => token.into(),
+        None => {
+            let code = &DevToken::BYTECODE;
+            courier
+                .create("DevToken", code, Vec::new(), &mut gas)
+                .await?
+                .0
+        }
+    };
     let arguments = PrevrandaoBeacon::constructorCall {
         delay: params.beacon_delay_blocks,
     }
     .abi_encode();
-    let (beacon, _) = courier
+    let (beacon, start_block) = courier
         .create(
             "PrevrandaoBeacon",
             &PrevrandaoBeacon::BYTECODE,

@@ -25,6 +25,7 @@ mod queue;
 mod revert;
 mod sender;
 mod stake;
+mod token;
 mod wallet;
 mod watch;
 

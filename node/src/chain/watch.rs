@@ -25,7 +25,7 @@ use super::{
     bindings::{EpochAnchor, Registry, TaskEscrow},
     endpoint::{At, Endpoint, HeaderRow},
     error::RpcFault,
-    facts,
+    facts, token,
 };
 
 /// Failed rounds in a row after which the endpoint counts as down.
@@ -267,6 +267,12 @@ impl Watcher {
                     ))
                 });
             }
+        }
+        if let Err(why) = token::symbol(endpoint, profile).await? {
+            return Err(Trouble::Stop(format!(
+                "the reward token 0x{}: {why}; use the profile of the right network",
+                c.token
+            )));
         }
         self.wired(
             endpoint,

@@ -10,6 +10,7 @@ mod relays;
 mod reorgs;
 mod round;
 mod stake;
+mod token;
 mod watching;
 
 use std::{
