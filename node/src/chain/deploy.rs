@@ -10,7 +10,11 @@ use alloy::{
     rpc::types::TransactionRequest,
     sol_types::{SolCall, SolConstructor},
 };
-use assay_protocol::{amount::Amount, id::Account, network::Contracts};
+use assay_protocol::{
+    amount::Amount,
+    id::{Account, Hash},
+    network::{CodeHashes, Contracts},
+};
 use tokio::time::Instant;
 
 use super::{
@@ -91,6 +95,8 @@ pub struct Deployed {
     pub chain_id: u64,
     /// Addresses for the network profile.
     pub contracts: Contracts,
+    /// Their code, for the profile as well.
+    pub code: CodeHashes,
     /// First block that can hold an event of them.
     pub start_block: u64,
     /// Gas of each deployment, in order.
@@ -199,6 +205,15 @@ impl Courier {
     }
 }
 
+/// Hash of the code of a contract that has to be there.
+async fn code_at(endpoint: &Endpoint, at: Account) -> Result<Hash, ChainError> {
+    let found = endpoint.code_hash(at).await?;
+    found.ok_or_else(|| ChainError::Refused {
+        what: format!("pin the code at 0x{at}"),
+        why: "there is no contract; name the address of one that is deployed".to_owned(),
+    })
+}
+
 /// Deploys a whole development network: token, beacon, registry, a distributor for each lane, escrow, anchor, disputes, wired to each other.
 ///
 /// The account behind `deployer` pays the gas and keeps no rights.
@@ -219,7 +234,10 @@ pub async fn deploy(
     let disputes = deployer.create(courier.nonce + before + 1);
 
     let token = match params.token {
-        Some(token) => token.into(),
+        Some(token) => {
+            code_at(&courier.endpoint, token).await?;
+            token.into()
+        }
         None => {
             let code = &DevToken::BYTECODE;
             courier
@@ -322,9 +340,24 @@ pub async fn deploy(
         distributors: distributors.into_iter().map(Account::from).collect(),
         beacon: beacon.into(),
     };
+    let endpoint = &courier.endpoint;
+    let mut distributors = Vec::new();
+    for distributor in &contracts.distributors {
+        distributors.push(code_at(endpoint, *distributor).await?);
+    }
+    let code = CodeHashes {
+        token: code_at(endpoint, contracts.token).await?,
+        registry: code_at(endpoint, contracts.registry).await?,
+        escrow: code_at(endpoint, contracts.escrow).await?,
+        anchor: code_at(endpoint, contracts.anchor).await?,
+        distributors,
+        beacon: code_at(endpoint, contracts.beacon).await?,
+        disputes: code_at(endpoint, disputes.into()).await?,
+    };
     Ok(Deployed {
         chain_id,
         contracts,
+        code,
         start_block,
         gas,
     })

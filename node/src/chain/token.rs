@@ -5,7 +5,7 @@
 //! funding as that account, in one call that changes nothing.
 
 use alloy::{
-    primitives::{Address, Bytes, U256, map::AddressHashMap},
+    primitives::{Bytes, U256, map::AddressHashMap},
     rpc::types::{TransactionRequest, state::AccountOverride},
     sol,
     sol_types::{SolCall, SolError, SolValue},
@@ -81,10 +81,7 @@ pub(super) async fn symbol(
     profile: &NetworkProfile,
 ) -> Result<Result<String, String>, RpcFault> {
     let (token, nobody) = (profile.contracts.token, Account::default());
-    let code: Bytes = endpoint
-        .ask("eth_getCode", (Address::from(token), "latest"))
-        .await?;
-    if code.is_empty() {
+    if endpoint.code_hash(token).await?.is_none() {
         return Ok(Err("there is no contract at its address".to_owned()));
     }
     let decimals = answer(endpoint, nobody, token, &DevToken::decimalsCall {}).await?;

@@ -34,22 +34,21 @@ struct Moody {
 }
 
 async fn moody() -> Moody {
-    let issuer = EvmKey::from_secret(&ISSUER).expect("a key").account();
-    // Where the issuer's first contract will stand.
-    let token: Account = Address::from(issuer).create(0).into();
+    let (dev, server) = serve(dev_config(None, 0));
+    let account = EvmKey::from_secret(&ISSUER).expect("a key").account();
+    let url = server.url();
+    dev_fund(&url, account, account, ETHER, Amount::ZERO)
+        .await
+        .expect("funds");
+    let (mut issuer, _) = Courier::new(&url, &ISSUER).await.expect("sends");
+    let (code, mut gas) = (&MoodyToken::BYTECODE, Vec::new());
+    let placed = issuer.create("MoodyToken", code, Vec::new(), &mut gas);
+    let token = Account::from(placed.await.expect("deploys").0);
     let params = DeployParams {
         token: Some(token),
         ..dev_params()
     };
-    let world = world_with(0, params).await;
-    dev_fund(&world.url(), token, issuer, ETHER, Amount::ZERO)
-        .await
-        .expect("funds");
-    let (mut issuer, _) = Courier::new(&world.url(), &ISSUER).await.expect("sends");
-    let (code, mut gas) = (&MoodyToken::BYTECODE, Vec::new());
-    let placed = issuer.create("MoodyToken", code, Vec::new(), &mut gas);
-    let (placed, _) = placed.await.expect("deploys");
-    assert_eq!(Account::from(placed), token);
+    let world = network(dev, server, params).await;
     let client = world.rich(&CLIENT, 10_000).await;
     Moody {
         world,
