@@ -254,6 +254,7 @@ async fn deploy(
         bootstrap: Vec::new(),
         start_block: deployed.start_block,
         contracts: deployed.contracts,
+        code: deployed.code,
         params,
     };
     Ok((profile, deployed.gas))

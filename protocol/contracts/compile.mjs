@@ -1,6 +1,6 @@
-// Compiles src/*.sol with the npm build of the Solidity compiler.
+// Compiles src/*.sol, and the tokens that the node's tests deploy, with the npm build of the Solidity compiler.
 //
-//   node compile.mjs           write artifacts/<Name>.json
+//   node compile.mjs           write artifacts/<Name>.json and test/artifacts/<Name>.json
 //   node compile.mjs --check   fail when an artifact differs from a fresh compile
 //   node compile.mjs --ast     write out/ast/build-info.json, the syntax trees that static analysers read
 //
@@ -12,8 +12,13 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 
 const ROOT = path.dirname(fileURLToPath(import.meta.url));
-const SOURCES = path.join(ROOT, "src");
-const ARTIFACTS = path.join(ROOT, "artifacts");
+/** What is shipped: every contract of this folder. */
+const SHIPPED = fs.readdirSync(path.join(ROOT, "src")).filter((name) => name.endsWith(".sol")).sort().map((name) => `src/${name}`);
+/** What is compiled by itself and where its artifacts go; fixtures apart, so that they change nothing in the code that is shipped. */
+const GROUPS = [
+  { sources: SHIPPED, folder: "artifacts" },
+  { sources: ["test/MoodyToken.sol"], folder: "test/artifacts" },
+];
 const AST = path.join(ROOT, "out", "ast");
 /** Largest runtime code an account may hold, in bytes (EIP-170). */
 const CODE_LIMIT = 24_576;
@@ -45,22 +50,22 @@ function loadCompiler() {
 }
 
 /** The compiler's version ("0.8.37"), its input without imports, and its output. */
-function compile(settings) {
+function compile(settings, files) {
   const solc = loadCompiler();
   const sources = {};
-  for (const file of fs.readdirSync(SOURCES).filter((name) => name.endsWith(".sol")).sort()) {
-    sources[`src/${file}`] = { content: fs.readFileSync(path.join(SOURCES, file), "utf8") };
+  for (const file of files) {
+    sources[file] = { content: fs.readFileSync(path.join(ROOT, file), "utf8") };
   }
   const resolve = (name) => {
-    const file = path.join(ROOT, "node_modules", name);
-    return fs.existsSync(file)
+    const file = [ROOT, path.join(ROOT, "node_modules")].map((at) => path.join(at, name)).find((at) => fs.existsSync(at));
+    return file
       ? { contents: fs.readFileSync(file, "utf8") }
       : { error: `${name} not found in node_modules` };
   };
   const input = { language: "Solidity", settings, sources };
   const output = JSON.parse(solc.compile(JSON.stringify(input), { import: resolve }));
   const problems = (output.errors ?? []).filter(
-    (e) => e.severity === "error" || e.sourceLocation?.file.startsWith("src/"),
+    (e) => e.severity === "error" || files.includes(e.sourceLocation?.file),
   );
   if (problems.length > 0) fail(`the sources do not compile cleanly\n${problems.map((e) => e.formattedMessage).join("\n")}`);
   return { version: solc.version().split("+")[0], input, output };
@@ -79,11 +84,11 @@ function canonical(value) {
 }
 
 /** Contracts by name: those that share their name with the file and have code and functions (so no interface or library). */
-function artifacts(contracts) {
+function artifacts(contracts, files) {
   const result = new Map();
-  for (const file of Object.keys(contracts).filter((name) => name.startsWith("src/")).sort()) {
+  for (const file of files) {
     const name = path.basename(file, ".sol");
-    const contract = contracts[file][name];
+    const contract = contracts[file]?.[name];
     if (!contract?.abi.some((entry) => entry.type === "function") || contract.evm.bytecode.object === "") continue;
     const size = contract.evm.deployedBytecode.object.length / 2;
     if (size > CODE_LIMIT) fail(`${name} is ${size} bytes, the limit is ${CODE_LIMIT}`);
@@ -103,7 +108,10 @@ function artifacts(contracts) {
  * seconds; the code, which analysers want to see named, stays empty.
  */
 function writeAst() {
-  const { version, input, output } = compile({ ...SETTINGS, outputSelection: { "*": { "": ["ast"], "*": ["abi"] } } });
+  const { version, input, output } = compile(
+    { ...SETTINGS, outputSelection: { "*": { "": ["ast"], "*": ["abi"] } } },
+    SHIPPED,
+  );
   const none = { object: "", sourceMap: "" };
   for (const contract of Object.values(output.contracts).flatMap(Object.values)) {
     contract.evm = { bytecode: none, deployedBytecode: none };
@@ -117,27 +125,31 @@ if (process.argv.includes("--ast")) {
   process.exit();
 }
 
-const fresh = artifacts(compile(SETTINGS).output.contracts);
-const present = fs.existsSync(ARTIFACTS) ? fs.readdirSync(ARTIFACTS).filter((name) => name.endsWith(".json")) : [];
-const orphans = present.filter((name) => !fresh.has(name));
-
-if (process.argv.includes("--check")) {
-  const stale = [...fresh.keys()].filter((name) => {
-    const file = path.join(ARTIFACTS, name);
-    return !fs.existsSync(file) || fs.readFileSync(file, "utf8") !== fresh.get(name).text;
-  });
-  if (stale.length + orphans.length > 0) {
-    fail(
-      `artifacts do not match the sources: ${[...stale, ...orphans].join(", ")}; ` +
-        "run `node compile.mjs` and commit the result",
-    );
-  }
-  console.log(`${fresh.size} artifacts match the sources`);
-} else {
-  fs.mkdirSync(ARTIFACTS, { recursive: true });
-  for (const name of orphans) fs.unlinkSync(path.join(ARTIFACTS, name));
-  for (const [name, { size, text }] of fresh) {
-    fs.writeFileSync(path.join(ARTIFACTS, name), text);
-    console.log(`${name.padEnd(26)} ${size} bytes of runtime code`);
+let matching = 0;
+for (const { sources, folder } of GROUPS) {
+  const place = path.join(ROOT, folder);
+  const fresh = artifacts(compile(SETTINGS, sources).output.contracts, sources);
+  const present = fs.existsSync(place) ? fs.readdirSync(place).filter((name) => name.endsWith(".json")) : [];
+  const orphans = present.filter((name) => !fresh.has(name));
+  if (process.argv.includes("--check")) {
+    const stale = [...fresh.keys()].filter((name) => {
+      const file = path.join(place, name);
+      return !fs.existsSync(file) || fs.readFileSync(file, "utf8") !== fresh.get(name).text;
+    });
+    if (stale.length + orphans.length > 0) {
+      fail(
+        `${folder} does not match the sources: ${[...stale, ...orphans].join(", ")}; ` +
+          "run `node compile.mjs` and commit the result",
+      );
+    }
+    matching += fresh.size;
+  } else {
+    fs.mkdirSync(place, { recursive: true });
+    for (const name of orphans) fs.unlinkSync(path.join(place, name));
+    for (const [name, { size, text }] of fresh) {
+      fs.writeFileSync(path.join(place, name), text);
+      console.log(`${name.padEnd(26)} ${size} bytes of runtime code`);
+    }
   }
 }
+if (process.argv.includes("--check")) console.log(`${matching} artifacts match the sources`);

@@ -159,7 +159,7 @@ bytes_newtype!(
     Account, 20
 );
 bytes_newtype!(
-    /// BLAKE3 over network name, chain id and contract addresses; inside every signature.
+    /// BLAKE3 over network name, chain id, contracts with their code, and parameters; inside every signature.
     NetworkId, 32
 );
 bytes_newtype!(

@@ -8,7 +8,7 @@ use crate::{
     amount::Amount,
     codec,
     crypto::hash,
-    id::{Account, NetworkId},
+    id::{Account, Hash, NetworkId},
     limit,
 };
 
@@ -39,6 +39,47 @@ impl Contracts {
             .copied()
             .unwrap_or_default()
     }
+}
+
+/// keccak-256 of the code that runs at the contracts' addresses, as `eth_getCode` gives it: what was fixed when they were deployed is part of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CodeHashes {
+    /// Of the token; where that is a proxy, of the proxy.
+    pub token: Hash,
+    /// Of `Registry`.
+    pub registry: Hash,
+    /// Of `TaskEscrow`.
+    pub escrow: Hash,
+    /// Of `EpochAnchor`.
+    pub anchor: Hash,
+    /// Of each lane's `RewardDistributor`.
+    pub distributors: Vec<Hash>,
+    /// Of the beacon.
+    pub beacon: Hash,
+    /// Of `Disputes`, whose address the anchor's code holds.
+    pub disputes: Hash,
+}
+
+impl CodeHashes {
+    /// For networks whose contracts are no code: simulations.
+    pub fn none(lanes: u32) -> Self {
+        Self {
+            distributors: vec![Hash::ZERO; lanes as usize],
+            ..Self::default()
+        }
+    }
+}
+
+/// A contract that the profile names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pinned {
+    /// For people.
+    pub name: String,
+    /// Where it is.
+    pub address: Account,
+    /// keccak-256 of its code.
+    pub code: Hash,
 }
 
 /// Parameters that every node of a network shares.
@@ -104,6 +145,8 @@ pub struct NetworkProfile {
     pub start_block: u64,
     /// Contract addresses.
     pub contracts: Contracts,
+    /// Their code.
+    pub code: CodeHashes,
     /// Shared parameters.
     pub params: Params,
 }
@@ -121,8 +164,36 @@ pub struct ProfileError {
 impl NetworkProfile {
     /// The network's id: BLAKE3 over everything that changes what a signature means. First peers and RPC addresses do not.
     pub fn id(&self) -> NetworkId {
-        let bytes = codec::encode(&(&self.name, self.chain_id, &self.contracts, &self.params));
+        let bytes = codec::encode(&(
+            &self.name,
+            self.chain_id,
+            &self.contracts,
+            &self.code,
+            &self.params,
+        ));
         NetworkId(hash("assay/1/network", &[&bytes]).0)
+    }
+
+    /// The contracts that are named with their addresses.
+    pub fn pinned(&self) -> Vec<Pinned> {
+        let (at, code) = (&self.contracts, &self.code);
+        let one = |name: &str, address: Account, code: Hash| Pinned {
+            name: name.to_owned(),
+            address,
+            code,
+        };
+        let mut all = vec![
+            one("token", at.token, code.token),
+            one("registry", at.registry, code.registry),
+            one("escrow", at.escrow, code.escrow),
+            one("anchor", at.anchor, code.anchor),
+            one("beacon", at.beacon, code.beacon),
+        ];
+        let lanes = at.distributors.iter().zip(&code.distributors);
+        all.extend((0..).zip(lanes).map(|(lane, (address, code)): (u32, _)| {
+            one(&format!("distributor of lane {lane}"), *address, *code)
+        }));
+        all
     }
 
     /// Checks ranges.
@@ -145,6 +216,9 @@ impl NetworkProfile {
         }
         if self.contracts.distributors.len() != self.params.lanes as usize {
             return bad("contracts.distributors", "one address for each lane");
+        }
+        if self.code.distributors.len() != self.params.lanes as usize {
+            return bad("code.distributors", "one hash for each lane");
         }
         if self.params.committee_min == 0
             || self.params.committee_min as usize > crate::limit::COMMITTEE_MAX

@@ -134,7 +134,9 @@ impl From<NodeError> for ApiError {
 impl From<&ChainError> for ApiError {
     fn from(error: &ChainError) -> Self {
         let (kind, next) = match error {
-            ChainError::NoKey | ChainError::Config(_) => (ErrorKind::Refused, ""),
+            ChainError::NoKey | ChainError::Config(_) | ChainError::Token { .. } => {
+                (ErrorKind::Refused, "")
+            }
             ChainError::NothingDue { .. } | ChainError::BadClaim { .. } => (ErrorKind::Refused, ""),
             ChainError::Store(_) | ChainError::Books(_) => (ErrorKind::Data, ""),
             ChainError::Full { .. } => (ErrorKind::Busy, ""),

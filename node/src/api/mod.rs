@@ -17,6 +17,7 @@
 //! | `POST /v1/tasks/{id}/enrol`, `/answers`, `/commit` | [`model::EnrolOrder`], [`model::AnswersOrder`], [`model::CommitOrder`] |
 //! | `POST /v1/tasks/{id}/recover` | [`model::RecoverOrder`], [`model::RecoverDone`] |
 //! | `POST /v1/shards?task={id}` | raw bytes of one shard |
+//! | `POST /v1/publish/check` | [`model::PublishCheck`] |
 //! | `POST /v1/publish` | [`model::PublishOrder`] |
 //! | `POST /v1/claims` | [`model::RelayDone`] |
 //! | `GET`, `POST /v1/claims/{payee}` | [`model::ClaimsView`], [`model::ClaimsDone`] |

@@ -428,6 +428,14 @@ pub struct RelayLine {
     pub gas_used: u64,
 }
 
+/// Body of `POST /v1/publish/check`: terms to look at before anything is sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PublishCheck {
+    /// Terms.
+    pub manifest: Manifest,
+}
+
 /// Whom to pay from a task's fallback.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

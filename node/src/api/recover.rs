@@ -1,9 +1,6 @@
 //! A task whose committee is gone, paid by its escrow: one request takes every step that is possible now.
 
-use assay_protocol::{
-    id::{Account, TaskId},
-    lane::Fallback,
-};
+use assay_protocol::id::{Account, TaskId};
 use axum::{
     Json,
     extract::{Path, State},
@@ -15,10 +12,7 @@ use super::{
     server::Shared,
     tasks::task_id,
 };
-use crate::{
-    chain::{ChainError, ClaimResult, OpenFallback, Recovery},
-    runtime::NodeError,
-};
+use crate::chain::ClaimResult;
 
 fn line(payee: Account, done: ClaimResult) -> RecoverLine {
     RecoverLine {
@@ -29,8 +23,8 @@ fn line(payee: Account, done: ClaimResult) -> RecoverLine {
     }
 }
 
-/// Where the task stands; an error when there is nothing to recover.
-async fn stand(shared: &Shared, task: TaskId, client: Account) -> Result<Recovery, ApiError> {
+/// An error when there is nothing to recover.
+async fn check(shared: &Shared, task: TaskId, client: Account) -> Result<(), ApiError> {
     let found = shared.node.chain().recovery(task, client).await?;
     let found = found.ok_or_else(|| {
         ApiError::not_found(
@@ -44,24 +38,7 @@ async fn stand(shared: &Shared, task: TaskId, client: Account) -> Result<Recover
             "its pay is in the lane's payouts: `assay claim`",
         ));
     }
-    Ok(found)
-}
-
-/// Opens the fallback if nobody has; true when it did.
-async fn open(
-    shared: &Shared,
-    task: TaskId,
-    client: Account,
-) -> Result<(bool, u64, OpenFallback), ApiError> {
-    let found = stand(shared, task, client).await?;
-    if let Some(open) = found.open {
-        return Ok((false, found.now, open));
-    }
-    shared.node.chain().open_fallback(task, client).await?;
-    let found = stand(shared, task, client).await?;
-    let lost = || ChainError::Rpc("the chain shows no fallback where one was opened".to_owned());
-    let open = found.open.ok_or_else(lost)?;
-    Ok((true, found.now, open))
+    Ok(())
 }
 
 pub(super) async fn recover(
@@ -71,68 +48,17 @@ pub(super) async fn recover(
 ) -> Result<Json<RecoverDone>, ApiError> {
     let task = task_id(&id)?;
     let client = shared.node.manifest(task).await?.client;
-    let (opened, now, fallback) = open(&shared, task, client).await?;
-    let mut done = RecoverDone {
+    check(&shared, task, client).await?;
+    let done = shared.node.recover(task, client, order.payee).await?;
+    Ok(Json(RecoverDone {
         task,
-        opened,
-        paid: Vec::new(),
-        paid_before: 0,
-        returned: None,
-        closes_at: fallback.closes_at,
-        chain_time: now,
-        left: fallback.left,
-        failed: None,
-    };
-    if !fallback.closed
-        && let Err(error) = pay(&shared, client, &fallback, order.payee, &mut done).await
-    {
-        if !done.opened && done.paid.is_empty() {
-            return Err(error);
-        }
-        done.failed = Some(error.into_body());
-    }
-    // What is left after these payments, as the chain tells it; the list above stands without it.
-    if let Ok(Some(Recovery { open: Some(o), .. })) =
-        shared.node.chain().recovery(task, client).await
-    {
-        done.left = o.left;
-    }
-    Ok(Json(done))
-}
-
-/// Pays whom the last header names, then closes the fallback if its window is over.
-async fn pay(
-    shared: &Shared,
-    client: Account,
-    fallback: &OpenFallback,
-    payee: Option<Account>,
-    done: &mut RecoverDone,
-) -> Result<(), ApiError> {
-    let chain = shared.node.chain();
-    let over = done.chain_time >= fallback.closes_at;
-    let proofs = shared.node.fallback(done.task, client, fallback.header);
-    match proofs.await {
-        Ok(Fallback {
-            header: Some(header),
-            claims,
-            ..
-        }) => {
-            let wanted = |p: Account| payee.is_none_or(|only| only == p);
-            for claim in claims.iter().filter(|c| wanted(c.pay.payee)) {
-                match chain.claim_fallback(&header, claim).await? {
-                    Some(paid) => done.paid.push(line(claim.pay.payee, paid)),
-                    None => done.paid_before += 1,
-                }
-            }
-        }
-        Ok(_) => {}
-        // Who had the proofs had the whole window for them.
-        Err(NodeError::NotFound(_)) if over => {}
-        Err(error) => return Err(error.into()),
-    }
-    if over {
-        let closed = chain.close_fallback(done.task, client).await?;
-        done.returned = closed.map(|c| line(client, c));
-    }
-    Ok(())
+        opened: done.opened,
+        paid: done.paid.into_iter().map(|(p, c)| line(p, c)).collect(),
+        paid_before: done.paid_before,
+        returned: done.returned.map(|c| line(client, c)),
+        closes_at: done.closes_at,
+        chain_time: done.chain_time,
+        left: done.left,
+        failed: done.failed.map(|e| ApiError::from(e).into_body()),
+    }))
 }

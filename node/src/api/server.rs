@@ -186,6 +186,7 @@ fn router(shared: Shared, guard: Guard) -> Router {
         ));
     let publish = Router::new()
         .route("/v1/publish", post(publish::publish))
+        .route("/v1/publish/check", post(publish::check))
         .layer(DefaultBodyLimit::max(PUBLISH_BYTES_MAX));
     let rest = Router::new()
         .route("/v1/status", get(status::status))

@@ -9,6 +9,11 @@ use alloy::sol;
 
 sol!(
     #[sol(all_derives)]
+    AccountScript,
+    "../protocol/contracts/artifacts/AccountScript.json"
+);
+sol!(
+    #[sol(all_derives)]
     DevToken,
     "../protocol/contracts/artifacts/DevToken.json"
 );

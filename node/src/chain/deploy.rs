@@ -10,7 +10,11 @@ use alloy::{
     rpc::types::TransactionRequest,
     sol_types::{SolCall, SolConstructor},
 };
-use assay_protocol::{amount::Amount, id::Account, network::Contracts};
+use assay_protocol::{
+    amount::Amount,
+    id::{Account, Hash},
+    network::{CodeHashes, Contracts},
+};
 use tokio::time::Instant;
 
 use super::{
@@ -41,6 +45,8 @@ const FALLBACK_SECONDS: u64 = 6 * 86_400;
 /// What the contracts of a network are deployed with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeployParams {
+    /// The ERC-20 that tasks are paid in; play money is deployed when there is none.
+    pub token: Option<Account>,
     /// Lanes; must equal the profile's.
     pub lanes: u32,
     /// Largest committee, in members.
@@ -67,6 +73,7 @@ impl DeployParams {
     /// Defaults of a development network with a token of six decimals.
     pub const fn dev() -> Self {
         Self {
+            token: None,
             lanes: 1,
             committee_max: 7,
             term_epochs: 64,
@@ -88,6 +95,8 @@ pub struct Deployed {
     pub chain_id: u64,
     /// Addresses for the network profile.
     pub contracts: Contracts,
+    /// Their code, for the profile as well.
+    pub code: CodeHashes,
     /// First block that can hold an event of them.
     pub start_block: u64,
     /// Gas of each deployment, in order.
@@ -95,14 +104,14 @@ pub struct Deployed {
 }
 
 /// Sends transactions one after the other and waits for each; without a memory, unlike the outbox.
-struct Courier {
+pub(super) struct Courier {
     endpoint: Endpoint,
     wallet: Wallet,
     nonce: u64,
 }
 
 impl Courier {
-    async fn new(rpc: &str, key: &[u8; 32]) -> Result<(Self, u64), ChainError> {
+    pub(super) async fn new(rpc: &str, key: &[u8; 32]) -> Result<(Self, u64), ChainError> {
         let endpoint = Endpoint::new(rpc)?;
         let chain_id: U64 = endpoint.ask("eth_chainId", ()).await?;
         let wallet = Wallet::new(key, chain_id.to())?;
@@ -117,7 +126,7 @@ impl Courier {
         ))
     }
 
-    async fn send(
+    pub(super) async fn send(
         &mut self,
         what: &str,
         to: Option<Account>,
@@ -175,7 +184,7 @@ impl Courier {
         }
     }
 
-    async fn create(
+    pub(super) async fn create(
         &mut self,
         name: &str,
         code: &Bytes,
@@ -196,6 +205,15 @@ impl Courier {
     }
 }
 
+/// Hash of the code of a contract that has to be there.
+async fn code_at(endpoint: &Endpoint, at: Account) -> Result<Hash, ChainError> {
+    let found = endpoint.code_hash(at).await?;
+    found.ok_or_else(|| ChainError::Refused {
+        what: format!("pin the code at 0x{at}"),
+        why: "there is no contract; name the address of one that is deployed".to_owned(),
+    })
+}
+
 /// Deploys a whole development network: token, beacon, registry, a distributor for each lane, escrow, anchor, disputes, wired to each other.
 ///
 /// The account behind `deployer` pays the gas and keeps no rights.
@@ -210,19 +228,29 @@ pub async fn deploy(
     let (mut courier, chain_id) = Courier::new(rpc, deployer).await?;
     let mut gas = Vec::new();
     // The contracts name each other, so the last one's address is computed in advance.
-    let before = 4 + u64::from(params.lanes);
+    let before = 3 + u64::from(params.token.is_none()) + u64::from(params.lanes);
     let deployer = Address::from(courier.wallet.account());
     let anchor = deployer.create(courier.nonce + before);
     let disputes = deployer.create(courier.nonce + before + 1);
 
-    let (token, start_block) = courier
-        .create("DevToken", &DevToken::BYTECODE, Vec::new(), &mut gas)
-        .await?;
+    let token = match params.token {
+        Some(token) => {
+            code_at(&courier.endpoint, token).await?;
+            token.into()
+        }
+        None => {
+            let code = &DevToken::BYTECODE;
+            courier
+                .create("DevToken", code, Vec::new(), &mut gas)
+                .await?
+                .0
+        }
+    };
     let arguments = PrevrandaoBeacon::constructorCall {
         delay: params.beacon_delay_blocks,
     }
     .abi_encode();
-    let (beacon, _) = courier
+    let (beacon, start_block) = courier
         .create(
             "PrevrandaoBeacon",
             &PrevrandaoBeacon::BYTECODE,
@@ -312,9 +340,24 @@ pub async fn deploy(
         distributors: distributors.into_iter().map(Account::from).collect(),
         beacon: beacon.into(),
     };
+    let endpoint = &courier.endpoint;
+    let mut distributors = Vec::new();
+    for distributor in &contracts.distributors {
+        distributors.push(code_at(endpoint, *distributor).await?);
+    }
+    let code = CodeHashes {
+        token: code_at(endpoint, contracts.token).await?,
+        registry: code_at(endpoint, contracts.registry).await?,
+        escrow: code_at(endpoint, contracts.escrow).await?,
+        anchor: code_at(endpoint, contracts.anchor).await?,
+        distributors,
+        beacon: code_at(endpoint, contracts.beacon).await?,
+        disputes: code_at(endpoint, disputes.into()).await?,
+    };
     Ok(Deployed {
         chain_id,
         contracts,
+        code,
         start_block,
         gas,
     })

@@ -20,7 +20,10 @@ use alloy::{
     sol_types::SolCall,
     transports::{TransportError, TransportErrorKind, TransportFut},
 };
-use assay_protocol::id::{Account, Hash};
+use assay_protocol::{
+    crypto::keccak,
+    id::{Account, Hash},
+};
 use serde::Deserialize;
 
 use super::error::{ChainError, RpcFault};
@@ -377,6 +380,14 @@ impl Endpoint {
             .ask("eth_getTransactionCount", (Address::from(account), tag))
             .await?;
         Ok(count.to())
+    }
+
+    /// keccak-256 of the code at an address; none where there is no code.
+    pub async fn code_hash(&self, at: Account) -> Result<Option<Hash>, RpcFault> {
+        let code: Bytes = self
+            .ask("eth_getCode", (Address::from(at), "latest"))
+            .await?;
+        Ok((!code.is_empty()).then(|| keccak(&code)))
     }
 
     /// Native balance in wei.

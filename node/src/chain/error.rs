@@ -60,6 +60,14 @@ pub enum ChainError {
     /// Chain and ledger twin disagree about money.
     #[error("the books differ: {0}")]
     Books(String),
+    /// The network's reward token is none that escrows can work with.
+    #[error("reward token {name} cannot pay tasks: {why}")]
+    Token {
+        /// Symbol and address.
+        name: String,
+        /// What is wrong, and what to do.
+        why: String,
+    },
     /// The chain will never do it.
     #[error("cannot {what}: {why}")]
     Refused {

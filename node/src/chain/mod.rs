@@ -26,6 +26,7 @@ mod queue;
 mod revert;
 mod sender;
 mod stake;
+mod token;
 mod wallet;
 mod watch;
 
@@ -296,6 +297,10 @@ pub struct EscrowState {
 /// How far a task is from being paid without a committee, at the newest block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recovery {
+    /// Lane of the task.
+    pub lane: u32,
+    /// Seconds that the lane must be silent before the fallback can be opened, and seconds of its window.
+    pub silence: u64,
     /// Unix time in seconds from which on the fallback can be opened if the lane stays silent.
     pub possible_at: u64,
     /// Unix time in seconds of that block.
@@ -658,6 +663,8 @@ impl Chain {
         let fallback = endpoint.view(contracts.escrow, call).await?;
         let since: u64 = active.max(held.fundedAt).to();
         Ok(Some(Recovery {
+            lane: held.lane,
+            silence,
             possible_at: since.saturating_add(silence),
             now: endpoint.latest().await?.time,
             settled: held.settled,
@@ -668,6 +675,34 @@ impl Chain {
                 closed: fallback.closed,
             }),
         }))
+    }
+
+    /// Whether a lane has been silent for so long that tasks funded before can be paid without a committee.
+    ///
+    /// # Errors
+    /// [`ChainError::Rpc`].
+    pub async fn is_silent(&self, lane: u32) -> Result<bool, ChainError> {
+        let (endpoint, contracts) = (
+            self.shared.endpoints.current(),
+            &self.shared.profile.contracts,
+        );
+        let call = TaskEscrow::FALLBACK_SECONDSCall {};
+        let silence = endpoint.view(contracts.escrow, call).await?;
+        let call = EpochAnchor::lastActivityCall { lane };
+        let active: u64 = endpoint.view(contracts.anchor, call).await?.to();
+        Ok(endpoint.latest().await?.time >= active.saturating_add(silence))
+    }
+
+    /// What our account holds, and what a transaction of `gas` may cost now, in wei.
+    ///
+    /// # Errors
+    /// [`ChainError::NoKey`], [`ChainError::Rpc`].
+    pub async fn gas_money(&self, gas: u64) -> Result<(u128, u128), ChainError> {
+        let account = self.account.ok_or(ChainError::NoKey)?;
+        let endpoint = self.shared.endpoints.current();
+        let fees = pool::market(endpoint).await?.map_err(ChainError::Rpc)?;
+        let needed = u128::from(gas).saturating_mul(fees.max);
+        Ok((endpoint.native(account).await?, needed))
     }
 
     /// Makes a task's escrow pay it without a committee, once its lane was silent for long enough; anyone may. Returns when it is in a

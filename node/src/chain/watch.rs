@@ -11,13 +11,14 @@ use std::{
 };
 
 use alloy::{
-    primitives::{Address, B256, Bloom, Bytes, U64, U256},
+    primitives::{Address, B256, Bloom, U64, U256},
     rpc::types::{Filter, Log},
     sol_types::SolCall,
 };
 use assay_protocol::{
     id::{Account, Hash},
     message::{BlockNews, BlockRef, ChainFact},
+    network::Pinned,
 };
 
 use super::{
@@ -25,7 +26,7 @@ use super::{
     bindings::{EpochAnchor, Registry, TaskEscrow},
     endpoint::{At, Endpoint, HeaderRow},
     error::RpcFault,
-    facts,
+    facts, token,
 };
 
 /// Failed rounds in a row after which the endpoint counts as down.
@@ -238,35 +239,14 @@ impl Watcher {
         }
         let head = endpoint.latest().await?.number;
         let c = &profile.contracts;
-        let single = [
-            ("token", c.token),
-            ("registry", c.registry),
-            ("escrow", c.escrow),
-            ("anchor", c.anchor),
-            ("beacon", c.beacon),
-        ];
-        let each_lane = c.distributors.iter().map(|d| ("distributor", *d));
-        for (name, address) in single.into_iter().chain(each_lane) {
-            let code: Bytes = endpoint
-                .ask("eth_getCode", (Address::from(address), "latest"))
-                .await?;
-            if code.is_empty() {
-                let why = format!(
-                    "{}: there is no contract at the {name}'s address 0x{address}",
-                    endpoint.label
-                );
-                // An endpoint that still synchronises has not seen the deployment.
-                return Err(if head < profile.start_block {
-                    Trouble::Retry(format!(
-                        "{why} at block {head}; the network starts at block {}",
-                        profile.start_block
-                    ))
-                } else {
-                    Trouble::Stop(format!(
-                        "{why} (chain {chain_id}, block {head}); the profile is of another network, or the chain was started anew"
-                    ))
-                });
-            }
+        for contract in profile.pinned() {
+            self.holds(endpoint, chain_id, head, &contract).await?;
+        }
+        if let Err(why) = token::symbol(endpoint, profile).await? {
+            return Err(Trouble::Stop(format!(
+                "the reward token 0x{}: {why}; use the profile of the right network",
+                c.token
+            )));
         }
         self.wired(
             endpoint,
@@ -333,6 +313,15 @@ impl Watcher {
             c.beacon,
         )
         .await?;
+        let disputes = Pinned {
+            name: "disputes contract".to_owned(),
+            address: endpoint
+                .view(c.anchor, EpochAnchor::disputesCall {})
+                .await?
+                .into(),
+            code: profile.code.disputes,
+        };
+        self.holds(endpoint, chain_id, head, &disputes).await?;
         let lanes = endpoint.view(c.anchor, EpochAnchor::lanesCall {}).await?;
         if lanes != profile.params.lanes {
             return Err(Trouble::Stop(format!(
@@ -341,6 +330,46 @@ impl Watcher {
             )));
         }
         Ok(())
+    }
+
+    /// Whether the chain has the contract with the code that the profile pins.
+    async fn holds(
+        &self,
+        endpoint: &Endpoint,
+        chain_id: u64,
+        head: u64,
+        contract: &Pinned,
+    ) -> Result<(), Trouble> {
+        let profile = &self.shared.profile;
+        let Pinned {
+            name,
+            address,
+            code,
+        } = contract;
+        match endpoint.code_hash(*address).await? {
+            Some(found) if found == *code => Ok(()),
+            Some(found) => Err(Trouble::Stop(format!(
+                "{}: the {name} at 0x{address} has code with hash {found}, the profile pins {code} (chain {chain_id}, block {head}); do not                  use this network before whoever gave you the profile has explained it",
+                endpoint.label
+            ))),
+            None => {
+                let why = format!(
+                    "{}: there is no contract at the {name}'s address 0x{address}",
+                    endpoint.label
+                );
+                // An endpoint that still synchronises has not seen the deployment.
+                Err(if head < profile.start_block {
+                    Trouble::Retry(format!(
+                        "{why} at block {head}; the network starts at block {}",
+                        profile.start_block
+                    ))
+                } else {
+                    Trouble::Stop(format!(
+                        "{why} (chain {chain_id}, block {head}); the profile is of another network, or the chain was started anew"
+                    ))
+                })
+            }
+        }
     }
 
     async fn wired<C: SolCall<Return = Address>>(

@@ -312,7 +312,7 @@ fn report(
 mod tests {
     use assay_protocol::{
         lane::PayoutFile,
-        network::{Contracts, Params},
+        network::{CodeHashes, Contracts, Params},
     };
 
     use super::*;
@@ -343,6 +343,7 @@ mod tests {
                     distributors: vec![address(5)],
                     beacon: address(4),
                 },
+                code: CodeHashes::none(1),
                 params: Params::dev(),
             },
             claims: vec![payouts.proofs().claim(&address(3)).unwrap()],

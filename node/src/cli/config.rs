@@ -272,7 +272,7 @@ pub fn change_line(text: &str, name: &str, new: &Config) -> String {
 
 #[cfg(test)]
 mod tests {
-    use assay_protocol::network::{Contracts, Params};
+    use assay_protocol::network::{CodeHashes, Contracts, Params};
 
     use super::*;
 
@@ -305,6 +305,7 @@ mod tests {
                 distributors: vec![zero],
                 beacon: zero,
             },
+            code: CodeHashes::none(1),
             params: Params::dev(),
         }
     }

@@ -129,7 +129,7 @@ mod tests {
 
     use assay_protocol::{
         id::Account,
-        network::{Contracts, Params},
+        network::{CodeHashes, Contracts, Params},
     };
 
     use super::*;
@@ -152,6 +152,7 @@ mod tests {
                 distributors: vec![zero],
                 beacon: zero,
             },
+            code: CodeHashes::none(1),
             params: Params::dev(),
         }
     }

@@ -17,7 +17,7 @@ use super::{
     text::{self, Printer},
 };
 use crate::{
-    api::model::{Event, PublishOrder, ShardKept, StatusView, TaskDone, TaskView},
+    api::model::{Event, PublishCheck, PublishOrder, ShardKept, StatusView, TaskDone, TaskView},
     dataset::{self, Built, Decimal, TaskSpec, items},
 };
 
@@ -61,6 +61,10 @@ pub async fn run(folder: &Folder, args: &PublishArgs, printer: Printer) -> Resul
     check_account(&status, client, &quote, &profile)?;
     let from = api.events(None, 0).await?.next;
     let task = built.manifest.id();
+    let check = PublishCheck {
+        manifest: built.manifest.clone(),
+    };
+    let _: TaskDone = api.post("/v1/publish/check", &check).await?;
     let total: u64 = built.shards.iter().map(|(shard, _)| shard.bytes).sum();
     printer.say(&format!(
         "handing {} shards ({total} bytes) to the node",

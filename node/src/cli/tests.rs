@@ -3,8 +3,8 @@
 use assay_protocol::{
     amount::Amount,
     crypto::{EvmKey, NodeKeypair},
-    id::{Account, TaskId},
-    network::{Contracts, NetworkProfile, Params},
+    id::{Account, Hash, TaskId},
+    network::{CodeHashes, Contracts, NetworkProfile, Params},
 };
 use tokio::sync::watch;
 
@@ -99,6 +99,7 @@ fn the_reference_in_the_repository_is_the_help_of_this_version() {
 
 pub(super) fn profile() -> NetworkProfile {
     let address = |n| Account([n; 20]);
+    let hash = |n| Hash([n; 32]);
     NetworkProfile {
         name: "dev".into(),
         chain_id: 31_337,
@@ -114,6 +115,15 @@ pub(super) fn profile() -> NetworkProfile {
             anchor: address(4),
             distributors: vec![address(5)],
             beacon: address(6),
+        },
+        code: CodeHashes {
+            token: hash(1),
+            registry: hash(2),
+            escrow: hash(3),
+            anchor: hash(4),
+            distributors: vec![hash(5)],
+            beacon: hash(6),
+            disputes: hash(7),
         },
         params: Params::dev(),
     }

@@ -6,7 +6,7 @@
 //! | result (`assay export --format verifiable`) | votes -> score root -> state root of a header; labels, skills and pay from the votes |
 //! | claim (`assay claim --export`) | leaf -> payout root |
 //! | explanations (`assay score class --explain --json`) | votes of one item -> score root |
-//! | network profile | its fields among themselves |
+//! | network profile | its fields among themselves; with an RPC address the code of its contracts |
 //!
 //! Every check is told with its outcome, and so is what was not checked and how it can be: a file that is consistent with itself
 //! proves nothing before its root is compared with one that is trusted.
@@ -15,7 +15,7 @@ use std::{fs::File, io::Read, path::Path, sync::Arc, time::Duration};
 
 use assay_protocol::{
     consensus::ItemResult,
-    id::{Account, TaskId},
+    id::{Account, Hash, TaskId},
     message::{EpochHeader, ItemEntry, Manifest},
     network::NetworkProfile,
     task::{ItemOutcome, TaskOutcome},
@@ -532,6 +532,14 @@ async fn profile(profile: NetworkProfile, rpc: Option<&str>) -> Result<Report, F
             None => "every contract has an address of its own".to_owned(),
         },
     );
+    let bare = bare(&profile);
+    report.test(
+        bare.is_none(),
+        match bare {
+            Some(name) => format!("the code of every contract is pinned: {name}"),
+            None => "the code of every contract is pinned".to_owned(),
+        },
+    );
     report.test(!profile.rpc.is_empty(), "there is an RPC address");
     let bad = profile.rpc.iter().find(|url| !is_http(url));
     // The address itself may hold somebody's access key.
@@ -548,35 +556,35 @@ async fn profile(profile: NetworkProfile, rpc: Option<&str>) -> Result<Report, F
         Verdict::Holds,
         format!("the network's id is {}", profile.id()),
     );
-    report.open("hashes of the contracts' code: a profile of this version names none");
     match rpc {
         Some(rpc) => on_chain(profile, rpc, &mut report, async |_, _| Ok(())).await?,
-        None => report.open("that the chain has this id and these contracts: --rpc URL asks it"),
+        None => report.open(
+            "that the chain has this id, and these contracts with this code: --rpc URL asks it",
+        ),
     }
     Ok(report)
 }
 
 /// The first contract at the zero address, and the first two at one address.
 fn addresses(profile: &NetworkProfile) -> (Option<String>, Option<(String, String)>) {
-    let c = &profile.contracts;
-    let mut named = vec![
-        ("token".to_owned(), c.token),
-        ("registry".to_owned(), c.registry),
-        ("escrow".to_owned(), c.escrow),
-        ("anchor".to_owned(), c.anchor),
-        ("beacon".to_owned(), c.beacon),
-    ];
-    named.extend(
-        (0..)
-            .zip(&c.distributors)
-            .map(|(lane, d): (u32, _)| (format!("distributor of lane {lane}"), *d)),
-    );
+    let named: Vec<(String, Account)> = profile
+        .pinned()
+        .into_iter()
+        .map(|contract| (contract.name, contract.address))
+        .collect();
     let zero = named.iter().find(|(_, a)| *a == Account::default());
     let mut seen = std::collections::BTreeMap::new();
     let twice = named
         .iter()
         .find_map(|(name, address)| Some((seen.insert(*address, name)?.clone(), name.clone())));
     (zero.map(|(name, _)| name.clone()), twice)
+}
+
+/// The first contract whose code is not pinned.
+fn bare(profile: &NetworkProfile) -> Option<String> {
+    let all = profile.pinned().into_iter().map(|c| (c.name, c.code));
+    all.chain([("disputes".to_owned(), profile.code.disputes)])
+        .find_map(|(name, code)| (code == Hash::ZERO).then_some(name))
 }
 
 fn is_http(url: &str) -> bool {
@@ -603,7 +611,7 @@ async fn on_chain(
     profile.rpc = vec![rpc.to_owned()];
     let lanes = profile.params.lanes;
     let what = format!(
-        "the chain has id {}, and contracts that name each other as the profile says, with {lanes} lanes",
+        "the chain has id {}, and contracts with the pinned code that name each other as the profile says, with {lanes} lanes",
         profile.chain_id
     );
     let config = ChainConfig::new(profile, None);

@@ -184,6 +184,7 @@ impl Core {
             chain_id: self.chain_id,
             world: &self.world,
             ledger: &self.ledger,
+            codes: None,
         }
     }
 

@@ -29,7 +29,7 @@ use revm::{
 use super::{
     block::{Ledger, TxBlock},
     error::{CODE_INTERNAL, RpcError},
-    state::{MissingCode, View, World},
+    state::{Codes, MissingCode, View, World},
 };
 
 /// Most gas a call may use, in gas units (Geth's default).
@@ -52,6 +52,8 @@ pub(super) struct Executor<'a> {
     pub chain_id: u64,
     pub world: &'a World,
     pub ledger: &'a Ledger,
+    /// Code that calls find in the place of accounts' own; none for transactions.
+    pub codes: Option<&'a Codes>,
 }
 
 enum Mode {
@@ -92,9 +94,11 @@ impl Executor<'_> {
             cfg.disable_block_gas_limit = true;
             cfg.tx_gas_limit_cap = Some(u64::MAX);
         }
+        let none = Codes::default();
         let view = View {
             world: self.world,
             ledger: self.ledger,
+            codes: self.codes.unwrap_or(&none),
         };
         Context::mainnet()
             .with_db(WrapDatabaseRef(view))

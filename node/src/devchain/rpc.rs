@@ -5,16 +5,21 @@ use alloy::{
     consensus::{Transaction as _, TxEnvelope, transaction::SignerRecoverable},
     eips::{BlockId, BlockNumberOrTag, Decodable2718},
     primitives::{Address, B256, Bytes, U256},
-    rpc::types::TransactionRequest,
+    rpc::types::{
+        TransactionRequest,
+        state::{AccountOverride, StateOverride},
+    },
 };
+use revm::bytecode::Bytecode;
 use serde_json::{Value, json};
 
 use super::{
     MINE_BLOCKS_MAX, Shared,
     chain::Core,
     error::{CODE_METHOD, CODE_PARSE, CODE_REQUEST, RpcError},
-    exec::At,
+    exec::{At, Executor},
     params::{Params, TX_BYTES_MAX},
+    state::Codes,
     system_ms,
     view::{answer, quantity, receipt, transaction},
 };
@@ -126,8 +131,12 @@ fn read(c: &Core, method: &str, params: &Value, now_ms: u64) -> Result<Value, Rp
             let p = p(3)?;
             let request: TransactionRequest = p.required(0, "transaction")?;
             let at = c.state_at(p.optional::<BlockId>(1, "block")?)?;
-            no_overrides(&p, 2)?;
-            answer(c.executor().call(&request, &c.header_for(at, now_ms)?)?)
+            let codes = code_overrides(&p, 2)?;
+            let executor = Executor {
+                codes: Some(&codes),
+                ..c.executor()
+            };
+            answer(executor.call(&request, &c.header_for(at, now_ms)?)?)
         }
         "eth_estimateGas" => {
             let p = p(3)?;
@@ -194,6 +203,24 @@ fn account(c: &Core, p: Params<'_>) -> Result<Address, RpcError> {
     let address = p.required(0, "address")?;
     c.state_at(p.optional::<BlockId>(1, "block")?)?;
     Ok(address)
+}
+
+/// State overrides, of which code is the only kind that is known here.
+fn code_overrides(p: &Params<'_>, index: usize) -> Result<Codes, RpcError> {
+    let bad = |why: &str| p.bad(index, "overrides", why);
+    let asked: StateOverride = p.optional(index, "overrides")?.unwrap_or_default();
+    let mut codes = Codes::default();
+    for (address, mut wanted) in asked {
+        let code = wanted.code.take();
+        if wanted != AccountOverride::default() {
+            return Err(bad("the development chain overrides code and nothing else"));
+        }
+        if let Some(code) = code {
+            let code = Bytecode::new_raw_checked(code).map_err(|e| bad(&e.to_string()))?;
+            codes.insert(address, code);
+        }
+    }
+    Ok(codes)
 }
 
 fn no_overrides(p: &Params<'_>, index: usize) -> Result<(), RpcError> {

@@ -209,12 +209,27 @@ impl DBErrorMarker for MissingCode {}
 pub(super) struct View<'a> {
     pub world: &'a World,
     pub ledger: &'a Ledger,
+    /// Code that stands in the place of accounts' own.
+    pub codes: &'a Codes,
 }
+
+/// Code by account.
+pub(super) type Codes = HashMap<Address, Bytecode>;
 
 impl DatabaseRef for View<'_> {
     type Error = MissingCode;
 
     fn basic_ref(&self, address: Address) -> Result<Option<AccountInfo>, MissingCode> {
+        if let Some(code) = self.codes.get(&address) {
+            let account = self.world.account(address);
+            return Ok(Some(AccountInfo {
+                nonce: account.nonce,
+                balance: account.balance,
+                code_hash: code.hash_slow(),
+                code: Some(code.clone()),
+                ..Default::default()
+            }));
+        }
         Ok(self.world.accounts.get(&address).map(|a| AccountInfo {
             nonce: a.nonce,
             balance: a.balance,

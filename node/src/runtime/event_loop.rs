@@ -36,6 +36,14 @@ pub(super) struct Sources {
     pub stop: mpsc::Receiver<()>,
 }
 
+/// Work beside the loop that ends before it.
+pub(super) struct Helper {
+    /// Told true when it has to end.
+    pub stop: watch::Sender<bool>,
+    /// Its task.
+    pub task: tokio::task::JoinHandle<()>,
+}
+
 pub(super) struct EventLoop {
     core: Core,
     disk: Disk,
@@ -84,12 +92,22 @@ impl EventLoop {
     }
 
     /// Runs until told to stop, or until a write fails: then nothing more may be promised.
-    pub async fn run(mut self, mut sources: Sources, stopped: watch::Sender<Option<String>>) {
+    pub async fn run(
+        mut self,
+        mut sources: Sources,
+        helper: Option<Helper>,
+        stopped: watch::Sender<Option<String>>,
+    ) {
         let reason = self.turn(&mut sources).await.err().unwrap_or_default();
         if !reason.is_empty() {
             tracing::error!(reason, "node stops");
         }
         self.net.shutdown().await;
+        if let Some(Helper { stop, task }) = helper {
+            stop.send_replace(true);
+            // Its failure is in the log, and changes nothing here.
+            let _ = task.await;
+        }
         self.chain.shutdown().await;
         // The disk's lock is free once the last handle is gone; ours goes here.
         drop(self);

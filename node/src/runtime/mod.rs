@@ -12,6 +12,7 @@ mod content;
 mod disk;
 mod event_loop;
 mod fetch;
+mod recovery;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -20,8 +21,8 @@ use assay_protocol::{
     core::{Command, CommandError, Core, Family, GoldSecret, Notice, fallback_key},
     crypto::{EvmKey, NodeKeypair},
     id::{Account, Hash, NodeKey, ShardHash, TaskId},
-    lane::{Claim, Fallback, FlatFile, PayoutFile},
-    message::{Announce, Envelope, EpochHeader, ItemEntry, Manifest, ShardRef, topic},
+    lane::{Claim, Fallback, PayoutFile},
+    message::{Announce, Envelope, ItemEntry, Manifest, ShardRef, topic},
     network::NetworkProfile,
     task::TaskOutcome,
 };
@@ -30,6 +31,9 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 pub use disk::Disk;
 pub use fetch::FetchError;
+pub use recovery::Recovered;
+#[cfg(all(test, feature = "devchain"))]
+pub(crate) use recovery::{Keeper, Ours};
 
 use crate::{
     chain::{Chain, ChainConfig, ChainError},
@@ -170,7 +174,17 @@ impl Node {
             orders: orders_out,
             stop: stop_out,
         };
-        tokio::spawn(event_loop.run(sources, stopped_in));
+        let keeper = config.evm.as_ref().map(|evm| {
+            let lanes = config.profile.params.lanes;
+            let keeper = recovery::Keeper::new(chain.clone(), disk.clone(), lanes, notices.clone());
+            let (stop, stopping) = watch::channel(false);
+            let run = keeper.run(evm.account(), config.poll, orders.downgrade(), stopping);
+            event_loop::Helper {
+                stop,
+                task: tokio::spawn(run),
+            }
+        });
+        tokio::spawn(event_loop.run(sources, keeper, stopped_in));
         Ok(Self {
             orders,
             notices,
@@ -428,14 +442,10 @@ impl Node {
     pub async fn fallback_tasks(&self) -> Result<Vec<(TaskId, Account)>, NodeError> {
         let disk = self.disk.clone();
         let keys = blocking(move || disk.keys(Family::Flat)).await?;
-        let read = |key: &Vec<u8>| {
-            let (task, client) = key.split_at_checked(TaskId::LEN)?;
-            Some((
-                TaskId(task.try_into().ok()?),
-                Account(client.try_into().ok()?),
-            ))
-        };
-        Ok(keys.iter().filter_map(read).collect())
+        Ok(keys
+            .iter()
+            .filter_map(|k| recovery::fallback_of(k))
+            .collect())
     }
 
     /// Whether a task is paid by its escrow, without a committee.
@@ -463,27 +473,9 @@ impl Node {
             .await?
             .lane(self.config.profile.params.lanes);
         let disk = self.disk.clone();
-        let (kept, file) = blocking(move || {
-            let kept = disk.get(Family::Flat, &fallback_key(&task, &client))?;
-            let file = disk.get(Family::Flat, &lane.to_be_bytes())?;
-            Ok::<_, assay_storage::StoreError>((kept, file))
-        })
-        .await?;
-        let fits = |found: &EpochHeader| found.hash() == header;
-        let kept = kept
-            .and_then(|bytes| codec::decode::<Fallback>(&bytes, usize::MAX).ok())
-            .filter(|f| f.header.as_ref().map_or(header == Hash::ZERO, fits));
-        // The block that opened it may not be final yet; the lane's last header stands either way.
-        let latest = || {
-            file.and_then(|bytes| codec::decode::<FlatFile>(&bytes, usize::MAX).ok())
-                .filter(|f| fits(&f.header))
-                .map(|f| f.fallback(&task, &client))
-        };
-        kept.or_else(latest).ok_or_else(|| {
-            NodeError::NotFound(format!(
-                "this node has not adopted header {header}, at which the fallback of task {task} was opened; ask a node that followed the lane"
-            ))
-        })
+        blocking(move || recovery::proofs(&disk, lane, &task, &client, header))
+            .await?
+            .ok_or_else(|| recovery::not_adopted(task, header))
     }
 
     /// The chain client.

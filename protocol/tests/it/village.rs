@@ -18,7 +18,7 @@ use assay_protocol::{
         Answer, AssignmentRule, BlockNews, ChainFact, Durations, EpochBody, EpochHeader, ItemSet,
         Manifest, Request, Response, ShardRef, TaskKind, WavePlan, gold_root,
     },
-    network::{Contracts, NetworkProfile, Params},
+    network::{CodeHashes, Contracts, NetworkProfile, Params},
     settlement::{DisputeTerms, Ledger},
     task::TaskOutcome,
 };
@@ -103,6 +103,15 @@ pub fn profile() -> NetworkProfile {
             anchor: a(0xa4),
             distributors: vec![a(0xa5)],
             beacon: a(0xa6),
+        },
+        code: CodeHashes {
+            token: Hash([0xb1; 32]),
+            registry: Hash([0xb2; 32]),
+            escrow: Hash([0xb3; 32]),
+            anchor: Hash([0xb4; 32]),
+            distributors: vec![Hash([0xb5; 32])],
+            beacon: Hash([0xb6; 32]),
+            disputes: Hash([0xb7; 32]),
         },
         params: Params::dev(),
     }

@@ -6,7 +6,7 @@ use assay_protocol::{
     amount::Amount,
     crypto::{EvmKey, NodeKeypair},
     id::{Account, Hash},
-    network::{Contracts, NetworkProfile, Params},
+    network::{CodeHashes, Contracts, NetworkProfile, Params},
 };
 
 use super::{Counts, Event, Node, Options, Simulation};
@@ -50,6 +50,7 @@ fn profile(scenario: &Scenario) -> NetworkProfile {
             distributors: (0..p.lanes).map(|_| contract(0xa5)).collect(),
             beacon: contract(0xa6),
         },
+        code: CodeHashes::none(p.lanes),
         params: Params {
             lanes: p.lanes,
             committee_min: validators,

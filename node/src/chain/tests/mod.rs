@@ -11,6 +11,7 @@ mod relays;
 mod reorgs;
 mod round;
 mod stake;
+mod token;
 mod watching;
 
 use std::{
@@ -33,7 +34,7 @@ use assay_protocol::{
     crypto::{EvmKey, NodeKeypair},
     id::{Account, Hash, TaskId},
     message::{BlockNews, ChainFact},
-    network::{NetworkProfile, Params},
+    network::{CodeHashes, NetworkProfile, Params},
 };
 use axum::{
     Router,
@@ -282,11 +283,21 @@ async fn world_in(
     finality_depth: u64,
     params: DeployParams,
 ) -> World {
-    let dev = DevChain::open(dev_config(dir, finality_depth)).expect("opens");
+    let (dev, server) = serve(dev_config(dir, finality_depth));
+    network(dev, server, params).await
+}
+
+/// A development chain with nothing on it.
+fn serve(config: DevChainConfig) -> (DevChain, DevChainServer) {
+    let dev = DevChain::open(config).expect("opens");
     let server = dev
         .clone()
         .serve("127.0.0.1:0".parse().expect("an address"))
         .expect("serves");
+    (dev, server)
+}
+
+async fn network(dev: DevChain, server: DevChainServer, params: DeployParams) -> World {
     let deployed = deploy(&server.url(), &DEPLOYER, &params)
         .await
         .expect("deploys");
@@ -298,6 +309,7 @@ async fn world_in(
         bootstrap: Vec::new(),
         start_block: deployed.start_block,
         contracts: deployed.contracts.clone(),
+        code: deployed.code.clone(),
         params: Params {
             lanes: params.lanes,
             ..Params::dev()

@@ -234,11 +234,68 @@ async fn the_wrong_chain_stops_the_client_and_names_both_ids() {
         "{why}"
     );
     let mut crossed = world.profile.clone();
-    std::mem::swap(&mut crossed.contracts.beacon, &mut crossed.contracts.token);
+    let (at, code) = (&mut crossed.contracts, &mut crossed.code);
+    std::mem::swap(&mut at.registry, &mut at.escrow);
+    std::mem::swap(&mut code.registry, &mut code.escrow);
     let (why, permanent) = start(&crossed, None, &MemoryStore::default())
         .failed()
         .await;
     assert!(permanent && why.contains("the profile names"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_contract_with_other_code_than_the_profile_pins_stops_the_client() {
+    type Pin = fn(&mut CodeHashes) -> &mut Hash;
+    let world = world().await;
+    let pins: [(&str, Pin); 7] = [
+        ("token", |c| &mut c.token),
+        ("registry", |c| &mut c.registry),
+        ("escrow", |c| &mut c.escrow),
+        ("anchor", |c| &mut c.anchor),
+        ("distributor of lane 0", |c| &mut c.distributors[0]),
+        ("beacon", |c| &mut c.beacon),
+        ("disputes contract", |c| &mut c.disputes),
+    ];
+    let other = Hash([0xee; 32]);
+    for (name, pin) in pins {
+        let mut profile = world.profile.clone();
+        let found = std::mem::replace(pin(&mut profile.code), other);
+        let (why, permanent) = start(&profile, None, &MemoryStore::default())
+            .failed()
+            .await;
+        let said = [
+            format!("the {name} at"),
+            found.to_string(),
+            other.to_string(),
+        ];
+        assert!(
+            permanent && said.iter().all(|part| why.contains(part)),
+            "{name}: {why}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn code_that_changed_while_an_endpoint_was_away_stops_the_client_when_it_is_back() {
+    let world = world().await;
+    let (front, url) = Front::open(world.dev.clone()).await;
+    let account = world.rich(&key(1), 5_000).await;
+    let mut client = start(&world.behind(url), Some(key(1)), &MemoryStore::default());
+    client.up().await;
+    let mut lost = false;
+    front.rule(move |method, _| match method {
+        "eth_getCode" => Deal::Answer(json!("0x6001")),
+        _ if !std::mem::replace(&mut lost, true) => Deal::LoseQuestion,
+        _ => Deal::Pass,
+    });
+    let (why, permanent) = client.failed().await;
+    assert!(permanent && why.contains("the profile pins"), "{why}");
+    let refused = client.chain.submit_durably(fund(1, 1_000, 50)).await;
+    assert!(
+        matches!(refused, Err(ChainError::Stopped(_))),
+        "{refused:?}"
+    );
+    assert_eq!(world.nonce(account), 0, "nothing was sent");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

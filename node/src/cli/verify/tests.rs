@@ -279,13 +279,15 @@ async fn a_claim_with_another_sum_or_lane_is_wrong() {
 #[tokio::test]
 async fn a_profile_that_contradicts_itself_is_wrong() {
     type Change = fn(&mut NetworkProfile);
-    let changes: [(&str, Change); 7] = [
+    let changes: [(&str, Change); 9] = [
         ("zero address: beacon", |p| {
             p.contracts.beacon = Account::default()
         }),
         ("of its own: anchor and distributor of lane 0", |p| {
             p.contracts.distributors[0] = p.contracts.anchor;
         }),
+        ("is pinned: anchor", |p| p.code.anchor = Hash::ZERO),
+        ("is pinned: disputes", |p| p.code.disputes = Hash::ZERO),
         ("RPC address", |p| p.rpc = vec!["ftp://host".into()]),
         ("RPC address", |p| p.rpc.clear()),
         ("first-contact", |p| {
@@ -369,6 +371,15 @@ async fn with_an_endpoint_a_profile_is_compared_with_the_chain() {
             .any(|w| w.contains("the chain holds header")),
         "{foreign:?}"
     );
+    let pinned = given.code.disputes;
+    given.code.disputes = Hash([9; 32]);
+    let other = profile(given.clone(), Some(&rpc)).await.unwrap();
+    let said = wrong(&other)[0];
+    assert!(
+        said.contains("disputes contract") && said.contains(&pinned.to_string()),
+        "{other:?}"
+    );
+    given.code.disputes = pinned;
     given.contracts.escrow = Account([9; 20]);
     let other = profile(given.clone(), Some(&rpc)).await.unwrap();
     assert!(

@@ -5,6 +5,31 @@ use proptest::prelude::*;
 use super::{super::http::answer_body, *};
 
 #[test]
+fn a_call_runs_code_in_the_place_of_an_account_s_own_and_changes_nothing() {
+    let (chain, alice) = chain_with_alice();
+    // Returns its own address and its balance in one word each.
+    let code = "0x306000524760205260406000f3";
+    let call = json!({"to": alice.address()});
+    let script = json!({alice.address().to_string(): {"code": code}});
+    let answer = chain.ask("eth_call", json!([call, "latest", script]));
+    let answer = answer.as_str().expect("text");
+    let balance = chain.ask("eth_getBalance", json!([alice.address(), "latest"]));
+    let words = (&answer[26..66], &answer[66..]);
+    assert_eq!(
+        words.0,
+        alice.address().to_string()[2..].to_ascii_lowercase()
+    );
+    assert_eq!(
+        words.1.trim_start_matches('0'),
+        &balance.as_str().expect("text")[2..]
+    );
+    assert_eq!(chain.ask("eth_call", json!([call, "latest"])), json!("0x"));
+    let more = json!({alice.address().to_string(): {"balance": "0x1"}});
+    let error = chain.refuse("eth_call", json!([call, "latest", more]));
+    assert!(error.message.contains("code and nothing else"), "{error:?}");
+}
+
+#[test]
 fn unknown_methods_and_malformed_parameters_are_named() {
     let (chain, alice) = chain_with_alice();
     let error = chain.refuse("eth_magic", json!([]));
