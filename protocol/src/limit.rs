@@ -48,6 +48,8 @@ pub const PHASE_SECS: std::ops::RangeInclusive<u32> = 1..=30 * 24 * 3600;
 pub const TASKS_OPEN_MAX: usize = 1_000;
 /// Records that a committee member keeps waiting for an epoch.
 pub const POOL_RECORDS_MAX: usize = 65_536;
+/// Bytes of a record that can be put on the chain (`TaskEscrow.MAX_RECORD_BYTES`).
+pub const FORCED_BYTES_MAX: usize = 32 * 1024;
 /// Records named in one epoch.
 pub const EPOCH_RECORDS_MAX: usize = 16_384;
 /// Records asked for in one request.

@@ -8,7 +8,7 @@ use assay_protocol::{
     amount::Amount,
     core::ChainCall,
     crypto::{BINDING_DOMAIN, EvmKey, NodeKeypair, binding_message},
-    id::{Account, Hash, TaskId},
+    id::{Account, Blob, Hash, TaskId},
     message::BlockNews,
     network::NetworkProfile,
     settlement::{Ledger, LedgerError},
@@ -115,6 +115,11 @@ impl Chain {
                     "post-epoch",
                     self.ledger.post_epoch(from, header, settled, signatures),
                 ),
+                ChainCall::ForceRecord { client, record } => {
+                    let bytes = Blob(record.to_bytes());
+                    let result = self.ledger.force_record(record.task, *client, bytes);
+                    ("force-record", result)
+                }
                 ChainCall::Overrule { header, votes } => {
                     let accused = self.ledger.signatures(header.lane, header.epoch).to_vec();
                     let result = self.ledger.overrule(from, header, &accused, votes);

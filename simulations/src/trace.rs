@@ -173,6 +173,9 @@ pub fn called(p: Payload, call: &ChainCall) -> Payload {
         } => p
             .number(3)
             .bytes(&codec::encode(&(header, settled, signatures))),
+        ChainCall::ForceRecord { client, record } => {
+            p.number(5).bytes(&codec::encode(&(client, record)))
+        }
         ChainCall::Overrule { header, votes } => {
             p.number(4).bytes(&codec::encode(&(header, votes)))
         }
@@ -208,6 +211,11 @@ fn noticed(p: Payload, notice: &Notice) -> Payload {
             .number(*signers as u64),
         Notice::Finished { outcome } => p.number(7).bytes(&codec::encode(outcome)),
         Notice::Alarm { text } => p.number(8).bytes(text.as_bytes()),
+        Notice::Forced { task, record, kind } => p
+            .number(11)
+            .bytes(&task.0)
+            .bytes(&record.0)
+            .bytes(kind.as_bytes()),
         Notice::Revoked { lane, from } => p.number(10).number((*lane).into()).number(*from),
         Notice::FallbackOpened {
             task,

@@ -167,6 +167,11 @@ fn event(notice: Notice) -> Event {
             client,
             payees,
         },
+        Notice::Forced { task, record, kind } => Event::Forced {
+            task,
+            record,
+            kind: kind.to_owned(),
+        },
         Notice::Revoked { lane, from } => Event::Revoked { lane, from },
         Notice::Alarm { text } => Event::Alarm { text },
     }

@@ -569,6 +569,15 @@ pub enum Event {
         /// Payees whose accepted labels the last header names.
         payees: usize,
     },
+    /// The committee gave too few receipts for a record of ours, and its deadline is near: it goes to the chain.
+    Forced {
+        /// Task.
+        task: TaskId,
+        /// Record.
+        record: RecordId,
+        /// Its kind.
+        kind: String,
+    },
     /// Epochs from this one on were taken back before they paid; the next committee does them again.
     Revoked {
         /// Lane.
@@ -592,6 +601,7 @@ impl Event {
             | Self::Phase { task, .. }
             | Self::Assigned { task, .. }
             | Self::Delivered { task, .. }
+            | Self::Forced { task, .. }
             | Self::Finished { task, .. }
             | Self::FallbackOpened { task, .. } => Some(*task),
             Self::Anchored { .. } | Self::Revoked { .. } | Self::Alarm { .. } => None,

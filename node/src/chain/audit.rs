@@ -13,7 +13,7 @@ use alloy::{
 use assay_protocol::{
     amount::Amount,
     crypto::recover,
-    id::{Account, EvmSignature, Hash, NodeKey, Signature, TaskId},
+    id::{Account, Blob, EvmSignature, Hash, NodeKey, Signature, TaskId},
     lane::{Claim, FlatClaim, FlatPay, SubtreeClaim},
     message::{BlockRef, EpochHeader, SettledTask},
     network::NetworkProfile,
@@ -295,6 +295,10 @@ fn escrow(ledger: &mut Ledger, from: Account, call: TaskEscrowCalls) -> Result<V
             let bytes = c.header.abi_encode();
             let posted = EpochAnchor::EpochHeader::abi_decode(&bytes).map_err(|e| e.to_string())?;
             said(ledger.claim_fallback(&header(&posted), &claim))
+        }
+        TaskEscrowCalls::forceRecord(c) => {
+            let record = Blob(c.record.to_vec());
+            said(ledger.force_record(TaskId(c.taskId.0), c.client.into(), record))
         }
         TaskEscrowCalls::closeFallback(c) => {
             said(ledger.close_fallback(TaskId(c.taskId.0), c.client.into()))

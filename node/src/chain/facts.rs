@@ -8,7 +8,7 @@ use alloy::{
 };
 use assay_protocol::{
     amount::Amount,
-    id::{Account, NodeKey, Signature, TaskId},
+    id::{Account, Blob, NodeKey, Signature, TaskId},
     message::{ChainFact, EpochHeader},
     network::Contracts,
 };
@@ -33,6 +33,7 @@ fn events(contracts: &Contracts) -> [(Account, Vec<B256>); 3] {
                 TaskEscrow::ToppedUp::SIGNATURE_HASH,
                 TaskEscrow::Released::SIGNATURE_HASH,
                 TaskEscrow::FallbackOpened::SIGNATURE_HASH,
+                TaskEscrow::RecordForced::SIGNATURE_HASH,
             ],
         ),
         (
@@ -156,6 +157,14 @@ fn escrow(topic: B256, log: &LogData) -> Result<Option<ChainFact>, String> {
                 task: TaskId(e.taskId.0),
                 client: e.client.into(),
                 header: e.headerHash.into(),
+            }
+        }
+        TaskEscrow::RecordForced::SIGNATURE_HASH => {
+            let e: TaskEscrow::RecordForced = decode(log)?;
+            ChainFact::RecordForced {
+                task: TaskId(e.taskId.0),
+                client: e.client.into(),
+                record: Blob(e.record.to_vec()),
             }
         }
         _ => return Ok(None),

@@ -9,7 +9,7 @@ use assay_protocol::{
     core::ChainCall,
     id::{Account, Blob, EvmSignature, Hash, NetworkId, NodeKey, Signature, TaskId},
     lane::{Claim, FlatClaim, SubtreeClaim},
-    message::{EpochHeader, SettledTask},
+    message::{Envelope, EpochHeader, SettledTask},
 };
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +40,11 @@ pub(super) enum Intent {
         header: Box<EpochHeader>,
         settled: Vec<SettledTask>,
         signatures: Vec<(u8, EvmSignature)>,
+    },
+    /// The record stands in the chain's log.
+    ForceRecord {
+        client: Account,
+        record: Box<Envelope>,
     },
     /// The header is taken back.
     Overrule {
@@ -107,6 +112,7 @@ impl From<ChainCall> for Intent {
                 settled,
                 signatures,
             },
+            ChainCall::ForceRecord { client, record } => Self::ForceRecord { client, record },
             ChainCall::Overrule { header, votes } => Self::Overrule {
                 header: Box::new(header),
                 votes,
@@ -135,6 +141,10 @@ impl Intent {
                 key.extend_from_slice(&header.lane.to_be_bytes());
                 key.extend_from_slice(&header.epoch.to_be_bytes());
                 key.extend_from_slice(&header.hash().0);
+            }
+            Self::ForceRecord { record, .. } => {
+                key.push(b'X');
+                key.extend_from_slice(&record.id().0);
             }
             Self::Overrule { header, votes } => {
                 key.push(b'V');
@@ -206,6 +216,9 @@ impl Intent {
             Self::Draw { lane } => format!("draw the committee of lane {lane}"),
             Self::Post { header, .. } => {
                 format!("post epoch {} of lane {}", header.epoch, header.lane)
+            }
+            Self::ForceRecord { record, .. } => {
+                format!("put a record about task {} on the chain", record.task)
             }
             Self::Overrule { header, votes } => format!(
                 "take back epoch {} of lane {} with {} votes",

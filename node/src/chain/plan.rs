@@ -14,7 +14,7 @@ use assay_protocol::{
     amount::Amount,
     id::{Account, Hash, TaskId},
     lane::{Claim, FlatClaim, SubtreeClaim},
-    message::EpochHeader,
+    message::{Envelope, EpochHeader},
     network::NetworkProfile,
 };
 
@@ -80,6 +80,7 @@ impl Planner<'_> {
             Intent::Fund { .. } => self.fund(intent).await,
             Intent::Draw { lane } => self.draw(*lane).await,
             Intent::Post { .. } => self.post(intent).await,
+            Intent::ForceRecord { client, record } => self.force_record(client, record).await,
             Intent::Overrule { header, votes } => self.overrule(header, votes).await,
             Intent::Register { .. } => self.register(intent).await,
             Intent::Claim(claim) => self.claim(claim).await,
@@ -514,6 +515,32 @@ impl Planner<'_> {
             .filter_map(|log| EpochAnchor::EpochPosted::decode_log_data_validate(log.data()).ok())
             .map(|posted| posted.header)
             .collect())
+    }
+
+    async fn force_record(&self, client: &Account, record: &Envelope) -> Result<Step, RpcFault> {
+        let escrow = self.profile.contracts.escrow;
+        let (task, client) = (B256::from(record.task.0), Address::from(*client));
+        let bytes = record.to_bytes();
+        let filter = Filter::new()
+            .address(Address::from(escrow))
+            .event_signature(TaskEscrow::RecordForced::SIGNATURE_HASH)
+            .topic1(task)
+            .topic2(client.into_word())
+            .from_block(self.profile.start_block);
+        let logs: Vec<Log> = self.endpoint.ask("eth_getLogs", (filter,)).await?;
+        let there = logs
+            .iter()
+            .filter_map(|log| TaskEscrow::RecordForced::decode_log_data_validate(log.data()).ok())
+            .any(|forced| *forced.record == *bytes);
+        if there {
+            return Ok(Step::Done);
+        }
+        let call = TaskEscrow::forceRecordCall {
+            taskId: task,
+            client,
+            record: bytes.into(),
+        };
+        Ok(send(escrow, &call, true, "force a record"))
     }
 
     async fn claim(&self, claim: &Claim) -> Result<Step, RpcFault> {

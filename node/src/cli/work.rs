@@ -253,6 +253,9 @@ impl Shift<'_> {
                         "a quorum of the committee gave receipts for the {what}"
                     ));
                 }
+                Event::Forced { task, kind, .. } if task == id => self.printer.warn(&format!(
+                    "the committee did not confirm the {kind} and its deadline is near: it goes to the chain, which costs the account gas"
+                )),
                 Event::Alarm { text } => self.printer.warn(&text),
                 Event::Revoked { lane, from } => self.printer.warn(&text::revoked(lane, from)),
                 _ => {}

@@ -98,6 +98,9 @@ contract TaskEscrow is ReentrancyGuardTransient {
     ///         can prove their claims before the rest can go to the client.
     uint64 public immutable FALLBACK_SECONDS;
 
+    /// @notice Longest record that can be forced, in bytes.
+    uint256 public constant MAX_RECORD_BYTES = 32_768;
+
     mapping(bytes32 escrowId => Packed) private _escrows;
     mapping(bytes32 escrowId => Fallback) private _fallbacks;
     /// @dev Flat-payout leaves that were paid; a leaf names the task, the client, the payee and the amount.
@@ -121,6 +124,9 @@ contract TaskEscrow is ReentrancyGuardTransient {
     event FallbackClaimed(bytes32 indexed taskId, address indexed client, address indexed payee, uint128 amount);
     /// @notice The rest of a task in fallback, deposit and gold bond together, went to `client`.
     event FallbackClosed(bytes32 indexed taskId, address indexed client, uint256 amount);
+    /// @notice Somebody put a signed record about the task on the chain. Every node takes it in at this block, as if the whole
+    ///         committee had, if it is valid, in time and awaited.
+    event RecordForced(bytes32 indexed taskId, address indexed client, bytes record);
 
     /// @notice A constructor argument is zero.
     error BadConfiguration();
@@ -128,6 +134,8 @@ contract TaskEscrow is ReentrancyGuardTransient {
     error OnlyAnchor(address caller);
     /// @notice The network has no such lane, so nobody could ever settle the task.
     error UnknownLane(uint32 lane);
+    /// @notice A forced record has 1 to MAX_RECORD_BYTES bytes.
+    error BadRecordLength(uint256 given);
     /// @notice The amount is zero.
     error ZeroAmount();
     /// @notice This client has funded this task already; use `topUp`.
@@ -226,6 +234,17 @@ contract TaskEscrow is ReentrancyGuardTransient {
         _late[id] = 0;
         token.safeTransfer(client, amount);
         emit LateTopUpReturned(taskId, client, amount);
+    }
+
+    /// @notice Puts a signed record about a task on the chain: for whoever the committee gives no receipt. Anyone may call, for
+    ///         anyone; the record carries its own signature, which nodes judge. Nothing is kept but the event.
+    /// @dev Nodes derive the task's next state from it like from every event, so an epoch without it is not derivable and
+    ///      the registry takes it back (see Disputes.overrule).
+    /// @param record at most MAX_RECORD_BYTES
+    function forceRecord(bytes32 taskId, address client, bytes calldata record) external {
+        if (_escrows[escrowId(taskId, client)].deposit == 0) revert NotFunded(taskId, client);
+        if (record.length == 0 || record.length > MAX_RECORD_BYTES) revert BadRecordLength(record.length);
+        emit RecordForced(taskId, client, record);
     }
 
     /// @notice Opens a task for fallback when its lane has been silent for FALLBACK_SECONDS since the task was funded; anyone may

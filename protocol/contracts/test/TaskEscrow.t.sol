@@ -523,4 +523,30 @@ contract TaskEscrowTest is Checks {
         eq(token.balanceOf(CLIENT) - before, left + bond, "the rest");
         eq(token.balanceOf(address(escrow)), 0, "to the last unit");
     }
+
+    // ---- forced records ------------------------------------------------------------------------------------------
+
+    event RecordForced(bytes32 indexed taskId, address indexed client, bytes record);
+
+    function test_anyone_can_force_a_record_about_a_funded_task_and_no_money_moves() public {
+        _fund(10e6, 1e6);
+        uint256 held = token.balanceOf(address(escrow));
+        bytes memory record = new bytes(32_768);
+        record[7] = 0x55;
+        vm.expectEmit();
+        emit RecordForced(TASK, CLIENT, record);
+        vm.prank(address(0x5742));
+        escrow.forceRecord(TASK, CLIENT, record);
+        eq(token.balanceOf(address(escrow)), held, "nothing moved");
+    }
+
+    function test_records_about_nothing_and_records_of_no_or_too_many_bytes_are_refused() public {
+        vm.expectRevert(abi.encodeWithSelector(TaskEscrow.NotFunded.selector, TASK, CLIENT));
+        escrow.forceRecord(TASK, CLIENT, hex"01");
+        _fund(10e6, 1e6);
+        vm.expectRevert(abi.encodeWithSelector(TaskEscrow.BadRecordLength.selector, 0));
+        escrow.forceRecord(TASK, CLIENT, "");
+        vm.expectRevert(abi.encodeWithSelector(TaskEscrow.BadRecordLength.selector, 32_769));
+        escrow.forceRecord(TASK, CLIENT, new bytes(32_769));
+    }
 }

@@ -2,13 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Asked, Core, Family, Millis, Notice, Op, restore::OwnKey};
+use super::{Asked, ChainCall, Core, Family, Millis, Notice, Op, restore::OwnKey};
 use crate::{
-    id::{NodeKey, RecordId, TaskId},
+    id::{Account, NodeKey, RecordId, TaskId},
     limit,
     message::{Envelope, Kind, Request, Response},
     task::Phase,
 };
+
+/// Milliseconds for which the committee is asked before the chain is: every member twice.
+const FORCE_AFTER_MS: Millis = 2 * (limit::REQUEST_TIMEOUT_MS + limit::RETRY_MS);
+/// The part of a phase, counted from its end, in which a record without a quorum of receipts goes to the chain.
+const FORCE_PART: u64 = 8;
 
 /// A record on its way.
 #[derive(Clone, Debug)]
@@ -21,6 +26,10 @@ pub(super) struct Delivery {
     pub next_try: BTreeMap<NodeKey, Millis>,
     pub announced: bool,
     pub last_refusal: Option<String>,
+    /// When it was first asked for, here and since the last start.
+    pub since: Option<Millis>,
+    /// It was handed to the chain.
+    pub forced: bool,
 }
 
 /// How a delivery stands, for people.
@@ -82,6 +91,8 @@ impl Core {
             next_try: BTreeMap::new(),
             announced: false,
             last_refusal: None,
+            since: None,
+            forced: false,
             envelope,
         };
         self.deliveries.insert(delivery.envelope.id(), delivery);
@@ -92,6 +103,7 @@ impl Core {
         let me = self.node_key();
         let mut done = Vec::new();
         let mut send: Vec<(RecordId, NodeKey, Envelope)> = Vec::new();
+        let mut force = Vec::new();
         for (id, d) in &mut self.deliveries {
             let Some(f) = self.lanes.get(&d.lane) else {
                 continue;
@@ -108,6 +120,15 @@ impl Core {
             if fate == Fate::Early {
                 continue;
             }
+            let since = *d.since.get_or_insert(self.now);
+            if !d.forced
+                && self.now >= since + FORCE_AFTER_MS
+                && d.receipts.len() < f.live.threshold()
+                && let Some(client) = closing_soon(f, &d.envelope)
+            {
+                d.forced = true;
+                force.push((client, *id, d.envelope.clone()));
+            }
             for target in targets {
                 let due = d.next_try.get(&target).is_none_or(|at| self.now >= *at);
                 if due && !d.receipts.contains(&target) {
@@ -118,6 +139,14 @@ impl Core {
                     send.push((*id, target, d.envelope.clone()));
                 }
             }
+        }
+        for (client, record, envelope) in force {
+            let (task, kind) = (envelope.task, kind_name(envelope.kind));
+            self.notify(Notice::Forced { task, record, kind });
+            self.submit(ChainCall::ForceRecord {
+                client,
+                record: Box::new(envelope),
+            });
         }
         for id in done {
             self.deliveries.remove(&id);
@@ -167,6 +196,24 @@ impl Core {
             }
         }
     }
+}
+
+/// The client of the record's task, when the phase that awaits the record is about to close and the chain can take it.
+fn closing_soon(f: &super::follow::Follower, envelope: &Envelope) -> Option<Account> {
+    let task = f.live.tasks.get(&envelope.task)?;
+    let durations = &task.manifest.durations;
+    let duration = match envelope.kind {
+        Kind::Announce | Kind::Custody => return None,
+        Kind::Enrol => durations.enrol_secs,
+        Kind::Commit => durations.commit_secs,
+        Kind::Reveal => durations.reveal_secs,
+        Kind::GoldOpen => durations.gold_secs,
+    };
+    let (now, deadline) = (f.live.block.time, task.phase.deadline()?);
+    let margin = u64::from(duration).div_ceil(FORCE_PART);
+    let near = now + margin >= deadline && now < deadline;
+    let fits = envelope.to_bytes().len() <= limit::FORCED_BYTES_MAX;
+    (near && fits).then_some(task.manifest.client)
 }
 
 fn kind_name(kind: Kind) -> &'static str {

@@ -3,7 +3,7 @@
 use crate::{
     amount::Amount,
     id::{Account, EvmSignature, NodeKey, RecordId, TaskId},
-    message::{EpochHeader, SettledTask, ShardRef},
+    message::{Envelope, EpochHeader, SettledTask, ShardRef},
     task::TaskOutcome,
     verify::{Penalty, Verdict},
 };
@@ -86,6 +86,13 @@ pub enum ChainCall {
         /// (place in the committee, signature), rising by place.
         signatures: Vec<(u8, EvmSignature)>,
     },
+    /// `TaskEscrow.forceRecord`.
+    ForceRecord {
+        /// Client of the escrow.
+        client: Account,
+        /// The record, which names its task.
+        record: Box<Envelope>,
+    },
     /// `Disputes.overrule`.
     Overrule {
         /// The header to take back.
@@ -157,6 +164,15 @@ pub enum Notice {
         client: Account,
         /// Payees whose accepted labels the last header names.
         payees: usize,
+    },
+    /// The committee gave too few receipts for a record of ours, and its deadline is near: it goes to the chain.
+    Forced {
+        /// Task.
+        task: TaskId,
+        /// The record.
+        record: RecordId,
+        /// Its kind.
+        kind: &'static str,
     },
     /// An epoch and all after it were taken back before they paid; the next committee does them again.
     Revoked {

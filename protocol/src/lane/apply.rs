@@ -169,12 +169,18 @@ impl LaneState {
         let none = Vec::new();
         for (id, task) in &self.tasks {
             let records = by_task.get(id).unwrap_or(&none);
+            let fits = |r: &&Authentic| task.admits(r, self.speaker(r)).is_ok();
             let fitting: Vec<_> = records
                 .iter()
-                .filter(|r| task.admits(r, self.speaker(r)).is_ok())
+                .copied()
+                .filter(fits)
                 .map(|r| (r.envelope().sender, r.id()))
                 .collect();
-            let senders = fitting.iter().map(|f| f.0).collect::<BTreeSet<_>>().len();
+            // Those that came by the chain count without being named.
+            let forced = task.forced(&profile.id());
+            let forced = forced.iter().filter(fits).map(|r| r.envelope().sender);
+            let senders = fitting.iter().map(|f| f.0).chain(forced);
+            let senders = senders.collect::<BTreeSet<_>>().len();
             if task.closes(self.block.time, senders) {
                 ready.any = true;
                 ready.records.extend(fitting.iter().map(|f| f.1));
@@ -385,6 +391,7 @@ impl Step<'_> {
                 asked,
                 clusters: Vec::new(),
                 fee_shares: BTreeMap::new(),
+                forced: Vec::new(),
             };
             self.state.tasks.insert(id, task);
             self.changed = true;
@@ -407,6 +414,17 @@ impl Step<'_> {
                 })?;
             speakers.extend(speaker.map(|s| (s, *record)));
         }
+        let forced = task.forced(&self.profile.id());
+        let forced = forced
+            .iter()
+            .filter(|f| !records.iter().any(|r| r.id() == f.id()));
+        for record in forced {
+            let speaker = self.state.speaker(record);
+            // Welcome when it came; whoever lost its part since then has none.
+            if let (Some(speaker), Ok(())) = (speaker, task.admits(record, speaker)) {
+                speakers.push((speaker, record));
+            }
+        }
         let senders = speakers.iter().map(|s| s.0).collect::<BTreeSet<_>>().len();
         if !task.closes(self.state.block.time, senders) {
             if records.is_empty() {
@@ -428,6 +446,7 @@ impl Step<'_> {
             }
             Phase::Drawing { .. } | Phase::Settled | Phase::Cancelled { .. } => {}
         }
+        task.forced.clear();
         match task.phase {
             Phase::Settled => self.settle(&task),
             Phase::Cancelled { reason } => self.refund_task(&task, reason),

@@ -8,6 +8,7 @@ use crate::{
     message::{BlockNews, ChainFact},
     network::NetworkProfile,
     task::Phase,
+    verify::Decoded,
 };
 
 impl LaneState {
@@ -147,11 +148,38 @@ impl LaneState {
                     self.tasks.remove(task);
                 }
             }
+            ChainFact::RecordForced {
+                task,
+                client,
+                record,
+            } => self.take_forced(task, client, &record.0, news.block.time, profile),
             ChainFact::EpochsRevoked { lane, .. } if *lane == self.lane => self.committee = None,
             ChainFact::Funded { .. }
             | ChainFact::CommitteeDrawn { .. }
             | ChainFact::EpochPosted { .. }
             | ChainFact::EpochsRevoked { .. } => {}
+        }
+    }
+
+    /// A record by the chain: what is not valid, not awaited or late changes nothing.
+    fn take_forced(
+        &mut self,
+        task: &TaskId,
+        client: &Account,
+        bytes: &[u8],
+        time: u64,
+        profile: &NetworkProfile,
+    ) {
+        let Ok(record) = Decoded::parse(bytes).and_then(|d| d.authenticate(&profile.id())) else {
+            return;
+        };
+        let speaker = self.speaker(&record);
+        if let Some(open) = self
+            .tasks
+            .get_mut(task)
+            .filter(|t| t.manifest.client == *client && record.envelope().task == *task)
+        {
+            open.force(&record, speaker, time);
         }
     }
 

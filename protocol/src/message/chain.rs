@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::EpochHeader;
 use crate::{
     amount::Amount,
-    id::{Account, Hash, NodeKey, Signature, TaskId},
+    id::{Account, Blob, Hash, NodeKey, Signature, TaskId},
 };
 
 /// A block by number and hash.
@@ -128,6 +128,15 @@ pub enum ChainFact {
         client: Account,
         /// Hash of the lane's last header, which decides who is paid; zero when there was none.
         header: Hash,
+    },
+    /// `TaskEscrow.RecordForced`: counts like a record that the whole committee took in when the block was made.
+    RecordForced {
+        /// Task.
+        task: TaskId,
+        /// Client of the escrow.
+        client: Account,
+        /// Canonical bytes of a signed record, or anything else.
+        record: Blob,
     },
     /// `EpochAnchor.EpochsRevoked`: a proven fault, or most of the registry, took back this epoch and all after it, and dismissed the
     /// committee.

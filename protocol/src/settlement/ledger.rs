@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     amount::Amount,
     crypto::{hash, recover},
-    id::{Account, EvmSignature, Hash, NodeKey, Signature, TaskId},
+    id::{Account, Blob, EvmSignature, Hash, NodeKey, Signature, TaskId},
     lane::{Claim, FlatClaim, SubtreeClaim, role},
-    merkle,
+    limit, merkle,
     message::{BlockNews, BlockRef, ChainFact, EpochHeader, SettledTask},
     network::NetworkProfile,
 };
@@ -502,6 +502,28 @@ impl Ledger {
                 deposit,
             });
         }
+        Ok(())
+    }
+
+    /// `TaskEscrow.forceRecord`: anyone, for anyone.
+    ///
+    /// # Errors
+    /// [`LedgerError::Escrow`].
+    pub fn force_record(
+        &mut self,
+        task: TaskId,
+        client: Account,
+        record: Blob,
+    ) -> Result<(), LedgerError> {
+        let fits = (1..=limit::FORCED_BYTES_MAX).contains(&record.0.len());
+        if !self.escrows.contains_key(&(task, client)) || !fits {
+            return Err(LedgerError::Escrow(task, "not funded, or no record"));
+        }
+        self.pending.push(ChainFact::RecordForced {
+            task,
+            client,
+            record,
+        });
         Ok(())
     }
 

@@ -8,9 +8,9 @@ use crate::{
     amount::Amount,
     codec::pairs,
     consensus::Vote,
-    id::{Account, Hash, TaskId},
-    message::{Answer, AssignmentRule, Manifest, commit_digest, gold_root},
-    verify::{Authentic, Body},
+    id::{Account, Hash, NetworkId, TaskId},
+    message::{Answer, AssignmentRule, Envelope, Manifest, commit_digest, gold_root},
+    verify::{Authentic, Body, Decoded},
 };
 
 /// Where a task stands.
@@ -201,6 +201,9 @@ pub struct TaskState {
     /// Header signatures and postings while the task was open, by committee account: shares of the fee.
     #[serde(with = "pairs")]
     pub fee_shares: BTreeMap<Account, u64>,
+    /// Records of the present phase that came by the chain; the epoch that closes the phase takes them in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forced: Vec<Envelope>,
 }
 
 /// Why a record does not belong to the task's present phase.
@@ -421,6 +424,26 @@ impl TaskState {
             return false;
         };
         time >= deadline || senders >= self.set_size_max()
+    }
+
+    /// Takes in a record that came by the chain in a block of this time, if the present phase awaits it. Two of one sender show all that
+    /// there is to show; more are left out.
+    pub(crate) fn force(&mut self, record: &Authentic, speaker: Option<Account>, time: u64) {
+        let e = record.envelope();
+        let late = self.phase.deadline().is_none_or(|d| time >= d);
+        let known = self.forced.contains(e);
+        let of_sender = self.forced.iter().filter(|f| f.sender == e.sender).count();
+        if !late && !known && of_sender < 2 && self.admits(record, speaker).is_ok() {
+            self.forced.push(e.clone());
+        }
+    }
+
+    /// The records that came by the chain.
+    pub(crate) fn forced(&self, network: &NetworkId) -> Vec<Authentic> {
+        let authentic = |e: &Envelope| Decoded::from_envelope(e.clone())?.authenticate(network);
+        let records = self.forced.iter().map(authentic);
+        // All of them were authentic when they came.
+        records.filter_map(Result::ok).collect()
     }
 
     /// Closes enrolment. Records must have passed [`Self::admits`].

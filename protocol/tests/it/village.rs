@@ -12,7 +12,7 @@ use assay_protocol::{
         RequestFault, Restored, fallback_key,
     },
     crypto::{BINDING_DOMAIN, EvmKey, NodeKeypair, binding_message, hash},
-    id::{Account, EvmSignature, Hash, NodeKey, Salt, ShardHash, TaskId},
+    id::{Account, Blob, EvmSignature, Hash, NodeKey, Salt, ShardHash, TaskId},
     lane::{Claim, Fallback, LaneState, PayoutFile, role},
     message::{
         Answer, AssignmentRule, BlockNews, ChainFact, Durations, EpochBody, EpochHeader, ItemSet,
@@ -83,6 +83,10 @@ pub struct Village {
     pub served: bool,
     /// Alarms of nodes, when they are expected.
     pub alarms: Option<Vec<(usize, String)>>,
+    /// Nodes from which no validator takes a record.
+    pub censored: BTreeSet<usize>,
+    /// Every record that a labeler sends to a validator goes to the chain as well.
+    pub doubled: bool,
     /// What the last proposed epoch is made of.
     proposed: Option<EpochBody>,
 }
@@ -209,6 +213,8 @@ impl Village {
             wicked: None,
             served: false,
             alarms: None,
+            censored: BTreeSet::new(),
+            doubled: false,
             proposed: None,
         };
         for i in 0..village.people.len() {
@@ -446,8 +452,27 @@ impl Village {
                         });
                         continue;
                     }
-                    if let Ok(Request::Propose { body, .. }) = codec::decode(&bytes, usize::MAX) {
-                        self.proposed = Some(body);
+                    match codec::decode(&bytes, usize::MAX) {
+                        Ok(Request::Propose { body, .. }) => self.proposed = Some(body),
+                        Ok(Request::Submit { .. }) if self.censored.contains(&from) => {
+                            let refused = Response::refused(true, "not you");
+                            self.mail.push_back(Mail::Response {
+                                to: from,
+                                id,
+                                result: Ok(codec::encode(&refused)),
+                            });
+                            continue;
+                        }
+                        Ok(Request::Submit { envelope })
+                            if self.doubled && self.people[from].role == role::LABELER =>
+                        {
+                            let call = ChainCall::ForceRecord {
+                                client: self.account(self.client()),
+                                record: Box::new(envelope),
+                            };
+                            self.calls.push_back((from, call));
+                        }
+                        _ => {}
                     }
                     self.token += 1;
                     let token = self.token;
@@ -532,6 +557,10 @@ impl Village {
                     }
                     None => self.ledger.post_epoch(account, header, settled, signatures),
                 },
+                ChainCall::ForceRecord { client, record } => {
+                    let bytes = Blob(record.to_bytes());
+                    self.ledger.force_record(record.task, *client, bytes)
+                }
                 ChainCall::Overrule { header, votes } => {
                     let accused = self.ledger.signatures(header.lane, header.epoch).to_vec();
                     self.ledger.overrule(account, header, &accused, votes)
