@@ -17,6 +17,7 @@ import http from "node:http";
 import { createRequire } from "node:module";
 import os from "node:os";
 import path from "node:path";
+import process from "node:process";
 import { createBlock } from "@ethereumjs/block";
 import { Mainnet, createCustomCommon } from "@ethereumjs/common";
 import { createTx, createTxFromRLP } from "@ethereumjs/tx";
@@ -67,15 +68,19 @@ async function start(program, args, pattern) {
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => (output += chunk));
   child.on("error", (error) => (ended = error.message));
   child.on("exit", (code) => (ended ??= `ended with code ${code}`));
+  const kill = () => child.kill("SIGTERM");
+  // Also when this process breaks off.
+  process.on("exit", kill);
   const match = await until(program, () => {
-    if (ended !== undefined) throw new Unavailable(`${program} ${ended}\n${output}`);
+    if (ended !== undefined) throw new Error(`${program} ${ended}\n${output}`);
     return output.match(pattern);
   });
   const stop = () =>
     new Promise((resolve) => {
+      process.off("exit", kill);
       if (ended !== undefined) return resolve();
       child.on("exit", resolve);
-      child.kill("SIGTERM");
+      kill();
     });
   return { caught: match[1], stop };
 }
@@ -194,7 +199,7 @@ class Anvil extends Rpc {
 /** `binary` is a build of the node; its data goes to a folder that is removed at the end. */
 export async function embedded(binary) {
   if (!binary) throw new Unavailable("no binary of the node given; set ASSAY=path/to/assay");
-  if (!fs.existsSync(binary)) throw new Unavailable(`${binary} does not exist; build it or set ASSAY`);
+  if (!fs.existsSync(binary)) throw new Error(`ASSAY=${binary} does not exist; build it, or leave ASSAY out to go without`);
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), "assay-conformance-"));
   const remove = () => fs.rmSync(folder, { recursive: true, force: true });
   try {
@@ -231,8 +236,8 @@ export async function anvil(head) {
 }
 
 /** @ethereumjs/vm in this process: an EVM that shares no code with the other two. */
-export async function ethereumjs(head) {
-  const common = createCustomCommon({ chainId: CHAIN_ID }, Mainnet, { hardfork: RULES });
+export async function ethereumjs(head, rules = RULES) {
+  const common = createCustomCommon({ chainId: CHAIN_ID }, Mainnet, { hardfork: rules });
   const blocks = new Map();
   const blockchain = {
     getBlock: async (number) => blocks.get(Number(number)),
@@ -261,7 +266,7 @@ export async function ethereumjs(head) {
   return {
     name: "ethereumjs",
     version: `@ethereumjs/vm ${wanted["@ethereumjs/vm"]}`,
-    rules: RULES,
+    rules,
     head: async () => ({
       number: Number(newest.header.number),
       timestamp: Number(newest.header.timestamp),

@@ -262,8 +262,9 @@ export class Lockstep {
   #agreeGas(what, gasUsed, tokens) {
     const most = tokens.map((t) => BASE_GAS + (FLOOR_GAS - TOKEN_GAS) * t);
     const needed = gasUsed.map((gas, i) => gas - TOKEN_GAS * tokens[i]);
-    const known = needed.find((gas, i) => gas !== most[i]);
-    this.#agree(what, "gas", needed.map((gas, i) => (gas === most[i] && (known ?? 0n) <= most[i] ? (known ?? "floor") : gas)));
+    const known = needed.find((gas, i) => gas > most[i]);
+    const floor = (gas, i) => gas === most[i] && (known === undefined || known <= gas);
+    this.#agree(what, "gas", needed.map((gas, i) => (floor(gas, i) ? (known ?? "the floor") : gas)));
   }
 
   #log(chain, { address, topics, data }) {
