@@ -30,7 +30,7 @@ const { devDependencies: wanted } = JSON.parse(fs.readFileSync(new URL("../packa
 
 export const CHAIN_ID = 31_337;
 /** The rules all chains run. The embedded chain knows no others. */
-export const RULES = "osaka";
+const RULES = "osaka";
 const BLOCK_GAS = 60_000_000n;
 const BASE_FEE = 1_000_000_000n;
 /** Fields of a block's header in the order of its RLP list, as JSON-RPC calls them. */

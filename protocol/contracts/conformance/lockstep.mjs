@@ -39,7 +39,7 @@ const eventByTopic = new Map([...events.values()].map((fragment) => [fragment.to
 export const account = (name) => new Wallet(id(`assay conformance: ${name}`));
 
 /** Tokens of calldata: one for a zero byte, four for any other. */
-export function calldataTokens(data) {
+function calldataTokens(data) {
   return getBytes(data).reduce((sum, byte) => sum + (byte === 0 ? 1n : 4n), 0n);
 }
 
@@ -50,6 +50,7 @@ function sign(wallet, fields) {
   return tx.serialized;
 }
 
+/** Chains that go from step to step together, and how they differed. */
 export class Lockstep {
   #nonces = new Map();
   #names = new Map();
@@ -73,6 +74,7 @@ export class Lockstep {
     await this.mine(2);
   }
 
+  /** Coin for gas. */
   async fund(wallet) {
     await Promise.all(this.chains.map((chain) => chain.setBalance(wallet.address, 10n ** 24n)));
   }
@@ -82,6 +84,7 @@ export class Lockstep {
     for (const chain of this.chains) this.#names.get(chain).set(of(chain).slice(2).toLowerCase(), name);
   }
 
+  /** What reports call a contract. */
   label(address, name) {
     this.#labels.set(address.toLowerCase(), name);
   }
@@ -106,6 +109,7 @@ export class Lockstep {
     await this.mine(1);
   }
 
+  /** Empty blocks. */
   async mine(count) {
     // The blocks before the last have times of the chains' own choice, for which there has to be room.
     this.#pass = Math.max(this.#pass, count);

@@ -78,7 +78,7 @@ export async function deploy(run, deployer) {
 }
 
 /** A signed epoch. Its header has another parent and block hash on every chain, and so another hash. */
-export class Epoch {
+class Epoch {
   #headers = new Map();
   #hashes = new Map();
 

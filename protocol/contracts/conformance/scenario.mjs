@@ -347,7 +347,8 @@ class Story {
         await run.refuse("OnlyDisputes", relayer, net.anchor, "rewind", (chain) => [0, 3, e.header(chain).parent]);
         // The accused epoch has a child, which goes back with it.
         await lane.post(relayer, await lane.next({ pay: lane.posted[1].trees.payouts }));
-        await disputes("NotTheHead", "proveDisorder", (chain) => given(chain).with(0, { ...evidence(chain), chain: [e.header(chain)] }));
+        const alone = (chain) => given(chain).with(0, { ...evidence(chain), chain: [e.header(chain)] });
+        await disputes("NotTheHead", "proveDisorder", alone);
       },
     );
     const signatures = (chain) => epoch.signatures(chain, guilty);
