@@ -131,19 +131,20 @@ export class Lane {
     this.released = 0n;
     this.members = [];
     this.serial = 0;
+    this.draws = 0;
   }
 
   get head() {
     return this.posted.at(-1);
   }
 
-  /** Draws a committee: at once when everybody fits, else by the beacon. */
+  /** Draws a committee: at once when everybody fits, else by the beacon, whose values are the same in every run. */
   async draw(caller) {
     const { run, net, number } = this;
     if ((await run.view(net.registry, "validatorCount")) > BigInt(TERMS.committee)) {
       await run.send(caller, net.anchor, "requestDraw", [number]);
       const [, ref] = await run.view(net.anchor, "pendingDraw", [number]);
-      await run.send(caller, net.beacon, "set", [ref, id(`seed ${number} ${ref}`)]);
+      await run.send(caller, net.beacon, "set", [ref, id(`seed ${number} ${++this.draws}`)]);
     }
     await run.send(caller, net.anchor, "drawCommittee", [number]);
     await this.readCommittee();
