@@ -24,6 +24,8 @@ contract StrangeToken {
     bool public failing;
     /// @dev Transfers move nothing and say nothing.
     bool public silent;
+    /// @dev Transfers to this holder revert.
+    mapping(address holder => bool) public blocked;
 
     address public target;
     bytes public payload;
@@ -68,6 +70,10 @@ contract StrangeToken {
         silent = on;
     }
 
+    function setBlocked(address holder, bool on) external {
+        blocked[holder] = on;
+    }
+
     /// @dev The next transfer calls `target_` in its middle and swallows a failure.
     function arm(address target_, bytes calldata payload_) external {
         (target, payload, called) = (target_, payload_, false);
@@ -87,7 +93,7 @@ contract StrangeToken {
     }
 
     function _move(address from, address to, uint256 amount) private returns (bool) {
-        require(!dead && !paused);
+        require(!dead && !paused && !blocked[to]);
         if (target != address(0)) {
             address hit = target;
             target = address(0);
@@ -100,6 +106,28 @@ contract StrangeToken {
         _balances[from] -= raw + raw * senderFee / 100;
         _balances[to] += raw - raw * fee / 100;
         return true;
+    }
+}
+
+/// @dev Returns nothing at all, like the oldest and largest stablecoin.
+contract MuteToken {
+    mapping(address holder => uint256) public balanceOf;
+
+    function mint(address to, uint256 amount) external {
+        balanceOf[to] += amount;
+    }
+
+    function transfer(address to, uint256 amount) external {
+        _move(msg.sender, to, amount);
+    }
+
+    function transferFrom(address from, address to, uint256 amount) external {
+        _move(from, to, amount);
+    }
+
+    function _move(address from, address to, uint256 amount) private {
+        balanceOf[from] -= amount;
+        balanceOf[to] += amount;
     }
 }
 

@@ -200,6 +200,10 @@ contract BonusPoolTest is Checks {
         pool.claim(TASK, CLIENT, address(partner), _leaf(2));
     }
 
+    function test_a_bonus_goes_by_the_name_of_the_tasks_money() public view {
+        eq(pool.accountOf(TASK, CLIENT), keccak256(abi.encode(TASK, CLIENT)), "escrow's key");
+    }
+
     function test_a_cancelled_tasks_split_is_the_refund() public {
         _lock(partner, 600);
         delete payees;

@@ -9,6 +9,16 @@ import {RewardDistributor} from "../src/RewardDistributor.sol";
 import {Trees} from "./Trees.sol";
 import {World} from "./World.sol";
 
+/// @dev Names the given disputes, and a registry that belongs to somebody else.
+contract Impostor {
+    address public immutable disputes;
+    address public immutable registry;
+
+    constructor(address disputes_, address registry_) {
+        (disputes, registry) = (disputes_, registry_);
+    }
+}
+
 /// @dev A network of one lane whose roots wait for a day, and trees of which every leaf can be wrong.
 contract DisputesTest is World {
     uint48 private constant DELAY = 1 days;
@@ -956,5 +966,12 @@ contract DisputesTest is World {
     function test_disputes_that_the_anchor_does_not_name_are_refused() public {
         vm.expectRevert(abi.encodeWithSelector(Disputes.BadWiring.selector, address(anchor)));
         new Disputes(address(anchor));
+    }
+
+    function test_disputes_with_the_registry_of_another_anchor_are_refused() public {
+        address judge = vm.computeCreateAddress(address(this), vm.getNonce(address(this)) + 1);
+        Impostor impostor = new Impostor(judge, address(registry));
+        vm.expectRevert(abi.encodeWithSelector(Disputes.BadWiring.selector, address(registry)));
+        new Disputes(address(impostor));
     }
 }

@@ -78,6 +78,11 @@ contract RevenueSplitterTest is Checks {
         eq(l.paid, 600, "paid");
     }
 
+    function test_every_version_has_an_account_of_its_own() public view {
+        eq(splitter.accountOf(id, 1), keccak256(abi.encode(id, uint32(1))), "first");
+        yes(splitter.accountOf(id, 1) != splitter.accountOf(id, 2), "second");
+    }
+
     function test_nothing_is_paid_twice() public {
         _pay(1, honest, 600);
         _claim(honest, 0);

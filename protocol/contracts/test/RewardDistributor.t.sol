@@ -206,17 +206,28 @@ contract RewardDistributorTest is Checks {
         height = within(height, 0, depth);
         early = within(early, 0, n - 1);
         d.claim(1, payees[early], totals[early], early, Trees.proof(leaves, early));
-        uint256 count = 1 << height;
         uint256 got;
-        for (uint256 first; first < 1 << depth; first += count) {
-            got += d.claimSubtree(1, first, _packed(payees, totals, first, count), _above(leaves, first, height));
+        for (uint256 first; first < 1 << depth; first += 1 << height) {
+            got += _claimPiece(payees, totals, leaves, first, height);
         }
         eq(got, sum - totals[early], "all but what was paid before");
         for (uint256 i; i < n; ++i) {
             eq(token.balanceOf(payees[i]), totals[i], "payee");
         }
         eq(token.balanceOf(address(d)), 0, "nothing left");
-        eq(d.claimSubtree(1, 0, _packed(payees, totals, 0, count), _above(leaves, 0, height)), 0, "again");
+        eq(_claimPiece(payees, totals, leaves, 0, height), 0, "again");
+    }
+
+    /// @dev The 2^height leaves from `first` on.
+    function _claimPiece(
+        address[] memory payees,
+        uint128[] memory totals,
+        bytes32[] memory leaves,
+        uint256 first,
+        uint256 height
+    ) private returns (uint256) {
+        bytes memory packed = _packed(payees, totals, first, 1 << height);
+        return d.claimSubtree(1, first, packed, _above(leaves, first, height));
     }
 
     function test_a_subtree_claim_says_what_it_paid() public {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity =0.8.37;
 
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+
 import {DevToken} from "../src/DevToken.sol";
 import {Disputes} from "../src/Disputes.sol";
 import {EpochAnchor} from "../src/EpochAnchor.sol";
@@ -38,16 +40,21 @@ abstract contract World is Checks {
 
     function _deploy(uint32 lanes, uint8 committeeMax, uint48 activationDelay) internal {
         token = new DevToken();
+        _deploy(lanes, committeeMax, activationDelay, token);
+    }
+
+    /// @dev Stakes are in `token`, tasks are paid in `money`.
+    function _deploy(uint32 lanes, uint8 committeeMax, uint48 activationDelay, IERC20 money) internal {
         beacon = new TestBeacon();
         uint256 nonce = vm.getNonce(address(this));
         address predicted = vm.computeCreateAddress(address(this), nonce + 2 + lanes);
         registry = new Registry(token, MIN, BOND, UNBOND, SLASH, predicted);
         delete distributors;
         for (uint32 lane; lane < lanes; ++lane) {
-            distributors.push(address(new RewardDistributor(token, predicted, lane, activationDelay)));
+            distributors.push(address(new RewardDistributor(money, predicted, lane, activationDelay)));
         }
         distributor = RewardDistributor(distributors[0]);
-        escrow = new TaskEscrow(token, predicted, FALLBACK);
+        escrow = new TaskEscrow(money, predicted, FALLBACK);
         address judge = vm.computeCreateAddress(address(this), nonce + 3 + lanes);
         anchor = new EpochAnchor(
             address(registry), address(escrow), distributors, address(beacon), judge, committeeMax, TERM
