@@ -6,9 +6,11 @@
 
 mod answers;
 mod args;
+mod bonus;
 mod claim;
 mod client;
 mod config;
+mod dataset;
 mod export;
 mod failure;
 mod folder;
@@ -18,6 +20,7 @@ mod network;
 mod password;
 mod picture;
 mod publish;
+mod reputation;
 mod run;
 mod score;
 mod stake;
@@ -183,6 +186,19 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         }
         Command::Claim(args) => {
             interruptible(claim::run(&folder, args, printer), Duration::ZERO).await
+        }
+        Command::Bonus(args) => {
+            interruptible(bonus::run(&folder, &args.what, printer), Duration::ZERO).await
+        }
+        Command::Dataset(args) => {
+            interruptible(dataset::run(&folder, &args.what, printer), Duration::ZERO).await
+        }
+        Command::Reputation(args) => {
+            interruptible(
+                reputation::run(&folder, &args.what, printer),
+                Duration::ZERO,
+            )
+            .await
         }
         Command::Stake(args) => {
             interruptible(stake::run(&folder, &args.what, printer), Duration::ZERO).await

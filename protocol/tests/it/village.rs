@@ -18,7 +18,7 @@ use assay_protocol::{
         Answer, AssignmentRule, BlockNews, Durations, EpochBody, EpochHeader, ItemSet, Manifest,
         Request, Response, ShardRef, TaskKind, WavePlan, gold_root,
     },
-    network::{CodeHashes, Contracts, NetworkProfile, Params},
+    network::{CodeHashes, Contracts, Extras, NetworkProfile, Params},
     settlement::Ledger,
     task::TaskOutcome,
 };
@@ -107,6 +107,7 @@ pub fn profile() -> NetworkProfile {
             beacon: Hash([0xb6; 32]),
             disputes: Hash([0xb7; 32]),
         },
+        extras: Extras::default(),
         params: Params::dev(),
     }
 }
