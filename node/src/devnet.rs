@@ -255,6 +255,7 @@ async fn deploy(
         start_block: deployed.start_block,
         contracts: deployed.contracts,
         code: deployed.code,
+        extras: deployed.extras,
         params,
     };
     Ok((profile, deployed.gas))

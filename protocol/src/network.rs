@@ -71,6 +71,40 @@ impl CodeHashes {
     }
 }
 
+/// A contract that stands beside the main reward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Extra {
+    /// Where it is.
+    pub address: Account,
+    /// keccak-256 of its code.
+    pub code: Hash,
+}
+
+/// Contracts that no other one knows: they can be added to a running network, so the network's id does not name them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Extras {
+    /// `ReputationAnchor`: shows reputations to other contracts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reputation: Option<Extra>,
+    /// `BonusPool`: bonuses in partner tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bonuses: Option<Extra>,
+    /// `DatasetShares`: data sets and who has a part in them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub datasets: Option<Extra>,
+    /// `RevenueSplitter` of the data sets: their income.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub splitter: Option<Extra>,
+}
+
+impl Extras {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// A contract that the profile names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pinned {
@@ -147,6 +181,9 @@ pub struct NetworkProfile {
     pub contracts: Contracts,
     /// Their code.
     pub code: CodeHashes,
+    /// Contracts beside the main reward, where there are any.
+    #[serde(default, skip_serializing_if = "Extras::is_empty")]
+    pub extras: Extras,
     /// Shared parameters.
     pub params: Params,
 }
@@ -162,7 +199,8 @@ pub struct ProfileError {
 }
 
 impl NetworkProfile {
-    /// The network's id: BLAKE3 over everything that changes what a signature means. First peers and RPC addresses do not.
+    /// The network's id: BLAKE3 over everything that changes what a signature means. First peers, RPC addresses and contracts
+    /// beside the main reward do not.
     pub fn id(&self) -> NetworkId {
         let bytes = codec::encode(&(
             &self.name,
@@ -193,6 +231,15 @@ impl NetworkProfile {
         all.extend((0..).zip(lanes).map(|(lane, (address, code)): (u32, _)| {
             one(&format!("distributor of lane {lane}"), *address, *code)
         }));
+        let extras = [
+            ("reputation anchor", self.extras.reputation),
+            ("bonus pool", self.extras.bonuses),
+            ("data sets", self.extras.datasets),
+            ("revenue splitter", self.extras.splitter),
+        ];
+        for (name, extra) in extras {
+            all.extend(extra.map(|e| one(name, e.address, e.code)));
+        }
         all
     }
 
@@ -219,6 +266,9 @@ impl NetworkProfile {
         }
         if self.code.distributors.len() != self.params.lanes as usize {
             return bad("code.distributors", "one hash for each lane");
+        }
+        if self.extras.datasets.is_some() != self.extras.splitter.is_some() {
+            return bad("extras", "`datasets` and `splitter` together, or neither");
         }
         if self.params.committee_min == 0
             || self.params.committee_min as usize > crate::limit::COMMITTEE_MAX

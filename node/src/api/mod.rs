@@ -23,6 +23,9 @@
 //! | `GET`, `POST /v1/claims/{payee}` | [`model::ClaimsView`], [`model::ClaimsDone`] |
 //! | `GET /v1/stake` | [`model::StakeView`] |
 //! | `POST /v1/stake/add`, `/unbond`, `/withdraw` | [`model::StakeAdd`] for the first; [`model::StakeDone`] |
+//! | `GET /v1/bonus/{task}`, `POST .../lock`, `.../claim` | [`model::BonusView`], [`model::PayInOrder`], [`model::ShareOrder`] |
+//! | `GET /v1/datasets/{task}`, `POST .../publish`, `.../pay`, `.../claim` | [`model::DatasetView`], [`model::DatasetOrder`], [`model::PayInOrder`], [`model::ShareOrder`] |
+//! | `GET /v1/reputation/{account}` | [`model::ReputationView`] |
 //! | `GET /v1/events?after={seq}&wait_secs={n}` | [`model::EventsView`]: waits until there is news |
 //! | `POST /v1/shutdown` | stops the node in order |
 
@@ -34,7 +37,9 @@ mod guard;
 pub mod model;
 mod publish;
 mod recover;
+mod reputation;
 mod server;
+mod shares;
 mod stake;
 mod status;
 mod tasks;

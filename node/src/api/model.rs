@@ -6,8 +6,8 @@ use assay_protocol::{
     amount::Amount,
     core::GoldSecret,
     id::{Account, Hash, RecordId, TaskId},
-    lane::Claim,
-    message::{Manifest, ShardRef},
+    lane::{Claim, ReputationProof},
+    message::{EpochHeader, Manifest, ShardRef},
 };
 use serde::{Deserialize, Serialize};
 
@@ -434,6 +434,174 @@ pub struct RelayLine {
 pub struct PublishCheck {
     /// Terms.
     pub manifest: Manifest,
+}
+
+/// A token in a till whose money is shared by weight.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TillLine {
+    /// Token.
+    pub token: Account,
+    /// Its short name.
+    pub symbol: String,
+    /// Its decimals.
+    pub decimals: u8,
+    /// All that arrived, in base units.
+    pub income: Amount,
+    /// All that was paid out.
+    pub paid: Amount,
+}
+
+/// Money for a till: the body of `POST /v1/bonus/{task}/lock` and `POST /v1/datasets/{task}/pay`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PayInOrder {
+    /// Token; the network's reward token when absent.
+    pub token: Option<Account>,
+    /// Whole tokens, as decimal text.
+    pub amount: String,
+    /// Version of the data set; absent for a bonus.
+    pub version: Option<u32>,
+}
+
+/// Money that arrived in a till.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PayInDone {
+    /// Short name of the token.
+    pub symbol: String,
+    /// Its decimals.
+    pub decimals: u8,
+    /// What arrived, in base units.
+    pub received: Amount,
+    /// Transaction.
+    pub tx: Hash,
+    /// Gas of it.
+    pub gas_used: u64,
+}
+
+/// Whom to pay from a till: the body of `POST /v1/bonus/{task}/claim` and `POST /v1/datasets/{task}/claim`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShareOrder {
+    /// Token; every token that was paid in when absent.
+    pub token: Option<Account>,
+    /// One payee; everybody when absent.
+    pub payee: Option<Account>,
+    /// Version of the data set; absent for a bonus.
+    pub version: Option<u32>,
+}
+
+/// What paying from a till did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SharesDone {
+    /// Transaction that recorded how a bonus is shared, if that was still to be done.
+    pub recorded: Option<Hash>,
+    /// Who was paid now.
+    pub paid: Vec<ShareLine>,
+    /// Why it ended early; what is listed has been done all the same.
+    pub failed: Option<ErrorBody>,
+}
+
+/// A payment from a till.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShareLine {
+    /// To whom.
+    pub payee: Account,
+    /// Short name of the token.
+    pub symbol: String,
+    /// Its decimals.
+    pub decimals: u8,
+    /// How much, in base units.
+    pub amount: Amount,
+    /// Transaction.
+    pub tx: Hash,
+    /// Gas of it.
+    pub gas_used: u64,
+}
+
+/// A task's bonus.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BonusView {
+    /// Task.
+    pub task: TaskId,
+    /// Something was locked.
+    pub locked: bool,
+    /// How it is shared is recorded on chain.
+    pub recorded: bool,
+    /// Unix time in seconds from which on the client can have it back, if that was asked for.
+    pub refund_at: Option<u64>,
+    /// By token.
+    pub tokens: Vec<TillLine>,
+}
+
+/// Body of `POST /v1/datasets/{task}/publish`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatasetOrder {
+    /// BLAKE3 of the licence's text.
+    pub licence: Hash,
+    /// Part of a sale of the data set that goes to the contributors, in hundredths of a per cent.
+    pub royalty_bps: u16,
+}
+
+/// What publishing a data set did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatasetDone {
+    /// Our transaction; absent when it was published before.
+    pub tx: Option<Hash>,
+    /// Its gas.
+    pub gas_used: u64,
+    /// The data set now.
+    pub now: DatasetView,
+}
+
+/// The data set of a task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatasetView {
+    /// Task.
+    pub task: TaskId,
+    /// Whose it was first: the task's client.
+    pub publisher: Account,
+    /// The first one first; empty before it is published.
+    pub versions: Vec<VersionLine>,
+}
+
+/// A version of a data set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionLine {
+    /// From 1.
+    pub version: u32,
+    /// Hash of the content; of a first version that this program published, the score root of the task.
+    pub content: Hash,
+    /// BLAKE3 of the licence's text.
+    pub licence: Hash,
+    /// How many share the income.
+    pub contributors: u32,
+    /// Content and shares are what the task's outcome gives, as this node knows it.
+    pub matches_task: bool,
+    /// Income by token.
+    pub tokens: Vec<TillLine>,
+}
+
+/// What the lanes say of a labeler.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReputationView {
+    /// Labeler.
+    pub account: Account,
+    /// Lanes with evidence.
+    pub lanes: Vec<ReputationLine>,
+}
+
+/// What one lane says of a labeler, with the proof for any contract.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReputationLine {
+    /// Name of the domain.
+    pub domain: String,
+    /// The lane's newest header that this node has adopted.
+    pub header: EpochHeader,
+    /// What `ReputationAnchor.prove` takes beside the header.
+    pub proof: ReputationProof,
+    /// Whether the chain confirms it now; absent when it cannot be asked.
+    pub confirmed: Option<bool>,
 }
 
 /// Whom to pay from a task's fallback.

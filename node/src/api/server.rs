@@ -27,7 +27,7 @@ use super::{
     events::{self, EventLog},
     guard::{self, Guard},
     model::Access,
-    publish, recover, stake, status, tasks, work,
+    publish, recover, reputation, shares, stake, status, tasks, work,
 };
 use crate::runtime::Node;
 
@@ -208,6 +208,14 @@ fn router(shared: Shared, guard: Guard) -> Router {
         .route("/v1/stake/add", post(stake::add))
         .route("/v1/stake/unbond", post(stake::unbond))
         .route("/v1/stake/withdraw", post(stake::withdraw))
+        .route("/v1/bonus/{task}", get(shares::bonus))
+        .route("/v1/bonus/{task}/lock", post(shares::lock))
+        .route("/v1/bonus/{task}/claim", post(shares::claim_bonus))
+        .route("/v1/datasets/{task}", get(shares::dataset))
+        .route("/v1/datasets/{task}/publish", post(shares::publish))
+        .route("/v1/datasets/{task}/pay", post(shares::pay))
+        .route("/v1/datasets/{task}/claim", post(shares::claim_income))
+        .route("/v1/reputation/{account}", get(reputation::show))
         .route("/v1/events", get(events::since))
         .route("/v1/shutdown", post(shutdown))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX));

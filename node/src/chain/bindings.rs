@@ -48,3 +48,31 @@ sol!(
     Disputes,
     "../protocol/contracts/artifacts/Disputes.json"
 );
+sol!(
+    #[sol(all_derives)]
+    ReputationAnchor,
+    "../protocol/contracts/artifacts/ReputationAnchor.json"
+);
+
+// The libraries of these share names, so each has a module of its own.
+pub mod pool {
+    alloy::sol!(
+        #[sol(all_derives)]
+        BonusPool,
+        "../protocol/contracts/artifacts/BonusPool.json"
+    );
+}
+pub mod datasets {
+    alloy::sol!(
+        #[sol(all_derives)]
+        DatasetShares,
+        "../protocol/contracts/artifacts/DatasetShares.json"
+    );
+}
+pub mod splitter {
+    alloy::sol!(
+        #[sol(all_derives)]
+        RevenueSplitter,
+        "../protocol/contracts/artifacts/RevenueSplitter.json"
+    );
+}

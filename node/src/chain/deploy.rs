@@ -13,13 +13,14 @@ use alloy::{
 use assay_protocol::{
     amount::Amount,
     id::{Account, Hash},
-    network::{CodeHashes, Contracts},
+    network::{CodeHashes, Contracts, Extra, Extras},
 };
 use tokio::time::Instant;
 
 use super::{
     bindings::{
-        DevToken, Disputes, EpochAnchor, PrevrandaoBeacon, Registry, RewardDistributor, TaskEscrow,
+        DevToken, Disputes, EpochAnchor, PrevrandaoBeacon, Registry, ReputationAnchor,
+        RewardDistributor, TaskEscrow, datasets::DatasetShares, pool::BonusPool,
     },
     endpoint::{Endpoint, ReceiptRow},
     error::ChainError,
@@ -97,6 +98,8 @@ pub struct Deployed {
     pub contracts: Contracts,
     /// Their code, for the profile as well.
     pub code: CodeHashes,
+    /// Contracts beside the main reward.
+    pub extras: Extras,
     /// First block that can hold an event of them.
     pub start_block: u64,
     /// Gas of each deployment, in order.
@@ -214,7 +217,8 @@ async fn code_at(endpoint: &Endpoint, at: Account) -> Result<Hash, ChainError> {
     })
 }
 
-/// Deploys a whole development network: token, beacon, registry, a distributor for each lane, escrow, anchor, disputes, wired to each other.
+/// Deploys a whole development network: token, beacon, registry, a distributor for each lane, escrow, anchor, disputes, wired to each other,
+/// and the contracts beside the main reward.
 ///
 /// The account behind `deployer` pays the gas and keeps no rights.
 ///
@@ -354,12 +358,50 @@ pub async fn deploy(
         beacon: code_at(endpoint, contracts.beacon).await?,
         disputes: code_at(endpoint, disputes.into()).await?,
     };
+    let extras = deploy_extras(&mut courier, &contracts, &mut gas).await?;
     Ok(Deployed {
         chain_id,
         contracts,
         code,
+        extras,
         start_block,
         gas,
+    })
+}
+
+/// The contracts that stand beside the main reward.
+async fn deploy_extras(
+    courier: &mut Courier,
+    contracts: &Contracts,
+    gas: &mut Vec<(String, u64)>,
+) -> Result<Extras, ChainError> {
+    let (anchor_, escrow_) = (contracts.anchor.into(), contracts.escrow.into());
+    let arguments = ReputationAnchor::constructorCall { anchor_ }.abi_encode();
+    let code = &ReputationAnchor::BYTECODE;
+    let (reputation, _) = courier
+        .create("ReputationAnchor", code, arguments, gas)
+        .await?;
+    let arguments = BonusPool::constructorCall { anchor_, escrow_ }.abi_encode();
+    let code = &BonusPool::BYTECODE;
+    let (bonuses, _) = courier.create("BonusPool", code, arguments, gas).await?;
+    let code = &DatasetShares::BYTECODE;
+    let (datasets, _) = courier
+        .create("DatasetShares", code, Vec::new(), gas)
+        .await?;
+    let endpoint = &courier.endpoint;
+    let call = DatasetShares::splitterCall {};
+    let splitter = endpoint.view(datasets.into(), call).await?;
+    let extra = async |address: Address| {
+        Ok::<_, ChainError>(Some(Extra {
+            address: address.into(),
+            code: code_at(endpoint, address.into()).await?,
+        }))
+    };
+    Ok(Extras {
+        reputation: extra(reputation).await?,
+        bonuses: extra(bonuses).await?,
+        datasets: extra(datasets).await?,
+        splitter: extra(splitter).await?,
     })
 }
 

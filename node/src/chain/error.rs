@@ -60,8 +60,8 @@ pub enum ChainError {
     /// Chain and ledger twin disagree about money.
     #[error("the books differ: {0}")]
     Books(String),
-    /// The network's reward token is none that escrows can work with.
-    #[error("reward token {name} cannot pay tasks: {why}")]
+    /// A token is none that the contracts can work with.
+    #[error("token {name} cannot be used here: {why}")]
     Token {
         /// Symbol and address.
         name: String,

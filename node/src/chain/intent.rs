@@ -8,13 +8,15 @@ use assay_protocol::{
     codec,
     core::ChainCall,
     id::{Account, Blob, EvmSignature, Hash, NetworkId, NodeKey, Signature, TaskId},
-    lane::{Claim, FlatClaim, SubtreeClaim},
+    lane::{BonusProof, Claim, FlatClaim, SubtreeClaim},
+    merkle::ShareClaim,
     message::{Envelope, EpochHeader, SettledTask},
 };
 use serde::{Deserialize, Serialize};
 
 use super::{
     error::ChainError,
+    shares::{DatasetVersion, Till},
     stake::{self, LaneLoss},
 };
 
@@ -76,6 +78,28 @@ pub(super) enum Intent {
     },
     /// What the fallback left over is the client's.
     CloseFallback { task: TaskId, client: Account },
+    /// Our money is in a till: paid in after block `since`, so that a wish that is repeated pays once.
+    PayIn {
+        till: Till,
+        token: Account,
+        amount: Amount,
+        since: u64,
+    },
+    /// The pool knows how a task's bonus is shared.
+    RecordSplit(Box<BonusProof>),
+    /// A leaf of a till's tree has been paid more than `paid`, or nothing more is due to it.
+    ClaimShare {
+        till: Till,
+        token: Account,
+        claim: ShareClaim,
+        paid: Amount,
+    },
+    /// The data set of our task is published.
+    PublishDataset {
+        task: TaskId,
+        first: DatasetVersion,
+        royalty_bps: u16,
+    },
     /// Our stake is at least this; so a wish that is repeated adds once.
     RaiseStake { target: Amount },
     /// Our registration of this number is leaving, or has left.
@@ -183,6 +207,39 @@ impl Intent {
                 key.extend_from_slice(&task.0);
                 key.extend_from_slice(&client.0);
             }
+            Self::PayIn {
+                till,
+                token,
+                amount,
+                since,
+            } => {
+                key.push(b'I');
+                key.extend_from_slice(&till.name().0);
+                key.extend_from_slice(&token.0);
+                key.extend_from_slice(&amount.0.to_be_bytes());
+                key.extend_from_slice(&since.to_be_bytes());
+            }
+            Self::RecordSplit(proof) => {
+                key.push(b'K');
+                key.extend_from_slice(&proof.bonus.task.0);
+                key.extend_from_slice(&proof.bonus.client.0);
+            }
+            Self::ClaimShare {
+                till,
+                token,
+                claim,
+                paid,
+            } => {
+                key.push(b'H');
+                key.extend_from_slice(&till.name().0);
+                key.extend_from_slice(&token.0);
+                key.extend_from_slice(&claim.index.to_be_bytes());
+                key.extend_from_slice(&paid.0.to_be_bytes());
+            }
+            Self::PublishDataset { task, .. } => {
+                key.push(b'B');
+                key.extend_from_slice(&task.0);
+            }
             Self::RaiseStake { target } => {
                 key.push(b'A');
                 key.extend_from_slice(&target.0.to_be_bytes());
@@ -244,6 +301,17 @@ impl Intent {
                 claim.pay.payee, claim.pay.task
             ),
             Self::CloseFallback { task, .. } => format!("close the fallback of task {task}"),
+            Self::PayIn { till, .. } => format!("pay into {till}"),
+            Self::RecordSplit(proof) => {
+                format!(
+                    "record how the bonus of task {} is shared",
+                    proof.bonus.task
+                )
+            }
+            Self::ClaimShare { till, claim, .. } => {
+                format!("pay 0x{} from {till}", claim.payee)
+            }
+            Self::PublishDataset { task, .. } => format!("publish the data set of task {task}"),
             Self::RaiseStake { target } => format!("raise the stake to {target} base units"),
             Self::Unbond { .. } => "leave with the stake".to_owned(),
             Self::Withdraw { .. } => "withdraw the stake".to_owned(),

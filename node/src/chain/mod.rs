@@ -25,6 +25,7 @@ mod pool;
 mod queue;
 mod revert;
 mod sender;
+mod shares;
 mod stake;
 mod token;
 mod wallet;
@@ -65,7 +66,9 @@ pub use intent::JOB_BYTES_MAX;
 use plan::{Planner, Step};
 pub use queue::{OUTBOX_JOBS_MAX, OutboxRow, OutboxStore};
 use queue::{Outcome, Queue};
+pub use shares::{BonusState, DatasetVersion, Till, TillState};
 pub use stake::{LaneLoss, LossLeaf, StakeChange, StakeState};
+pub use token::TokenTerms;
 use wallet::Wallet;
 
 /// Most blocks in one [`ChainEvent::News`].

@@ -88,6 +88,24 @@ impl Planner<'_> {
             Intent::OpenFallback { task, client } => self.open_fallback(task, client).await,
             Intent::ClaimFallback { header, claim } => self.claim_fallback(header, claim).await,
             Intent::CloseFallback { task, client } => self.close_fallback(task, client).await,
+            Intent::PayIn {
+                till,
+                token,
+                amount,
+                since,
+            } => self.pay_in(till, *token, *amount, *since).await,
+            Intent::RecordSplit(proof) => self.record_split(proof).await,
+            Intent::ClaimShare {
+                till,
+                token,
+                claim,
+                paid,
+            } => self.claim_share(till, *token, claim, *paid).await,
+            Intent::PublishDataset {
+                task,
+                first,
+                royalty_bps,
+            } => self.publish_dataset(task, first, *royalty_bps).await,
             Intent::RaiseStake { target } => self.raise_stake(*target).await,
             Intent::Unbond { registration } => self.unbond(*registration).await,
             Intent::Withdraw {

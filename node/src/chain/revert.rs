@@ -6,6 +6,7 @@ use alloy::sol_types::{Revert, SolError, SolInterface};
 
 use super::bindings::{
     DevToken, Disputes, EpochAnchor, PrevrandaoBeacon, Registry, RewardDistributor, TaskEscrow,
+    datasets::DatasetShares, pool::BonusPool, splitter::RevenueSplitter,
 };
 
 /// What to do after a refusal.
@@ -52,6 +53,9 @@ fn read(data: &[u8]) -> Option<String> {
         .or_else(|| one::<Registry::RegistryErrors>(data))
         .or_else(|| one::<Disputes::DisputesErrors>(data))
         .or_else(|| one::<DevToken::DevTokenErrors>(data))
+        .or_else(|| one::<BonusPool::BonusPoolErrors>(data))
+        .or_else(|| one::<DatasetShares::DatasetSharesErrors>(data))
+        .or_else(|| one::<RevenueSplitter::RevenueSplitterErrors>(data))
         .or_else(|| one::<PrevrandaoBeacon::PrevrandaoBeaconErrors>(data))?;
     // "WrongEpoch(WrongEpoch { expected: 1, given: 3 })": the variant repeats the error's name.
     let inner = text

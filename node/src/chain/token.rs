@@ -141,7 +141,38 @@ async fn rehearse(
     }
 }
 
+/// What a token says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenTerms {
+    /// Short name; the address of a token that has none.
+    pub symbol: String,
+    /// Decimals.
+    pub decimals: u8,
+}
+
 impl Chain {
+    /// What any token says of itself.
+    ///
+    /// # Errors
+    /// [`ChainError::Token`] when it does not tell its decimals; [`ChainError::Rpc`].
+    pub async fn token_terms(&self, token: Account) -> Result<TokenTerms, ChainError> {
+        let (endpoint, nobody) = (self.shared.endpoints.current(), Account::default());
+        let decimals = answer(endpoint, nobody, token, &DevToken::decimalsCall {}).await?;
+        let decimals = decimals
+            .ok()
+            .and_then(|data| DevToken::decimalsCall::abi_decode_returns_validate(&data).ok())
+            .ok_or_else(|| ChainError::Token {
+                name: format!("0x{token}"),
+                why: "it does not tell its decimals; check the address".to_owned(),
+            })?;
+        let symbol = answer(endpoint, nobody, token, &DevToken::symbolCall {}).await?;
+        let symbol = symbol.ok().and_then(|data| text(&data));
+        Ok(TokenTerms {
+            symbol: symbol.unwrap_or_else(|| format!("0x{token}")),
+            decimals,
+        })
+    }
+
     /// Whether our account can fund this task with the network's token: what the token says of itself, balance, and approval and funding
     /// as they would go now. Sends nothing. An endpoint that knows no state overrides shows everything but a fee.
     ///

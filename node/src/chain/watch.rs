@@ -23,7 +23,10 @@ use assay_protocol::{
 
 use super::{
     ChainEvent, Health, NEWS_BLOCKS_MAX, Shared,
-    bindings::{EpochAnchor, Registry, TaskEscrow},
+    bindings::{
+        EpochAnchor, Registry, ReputationAnchor, TaskEscrow, datasets::DatasetShares,
+        pool::BonusPool,
+    },
     endpoint::{At, Endpoint, HeaderRow},
     error::RpcFault,
     facts, token,
@@ -322,6 +325,32 @@ impl Watcher {
             code: profile.code.disputes,
         };
         self.holds(endpoint, chain_id, head, &disputes).await?;
+        let extras = &profile.extras;
+        if let Some(at) = extras.reputation.map(|e| e.address) {
+            let call = ReputationAnchor::anchorCall {};
+            self.wired(endpoint, "reputation anchor", at, call, "anchor", c.anchor)
+                .await?;
+        }
+        if let Some(at) = extras.bonuses.map(|e| e.address) {
+            let call = BonusPool::anchorCall {};
+            self.wired(endpoint, "bonus pool", at, call, "anchor", c.anchor)
+                .await?;
+            let call = BonusPool::escrowCall {};
+            self.wired(endpoint, "bonus pool", at, call, "escrow", c.escrow)
+                .await?;
+        }
+        if let (Some(datasets), Some(splitter)) = (extras.datasets, extras.splitter) {
+            let (at, call) = (datasets.address, DatasetShares::splitterCall {});
+            self.wired(
+                endpoint,
+                "data sets",
+                at,
+                call,
+                "splitter",
+                splitter.address,
+            )
+            .await?;
+        }
         let lanes = endpoint.view(c.anchor, EpochAnchor::lanesCall {}).await?;
         if lanes != profile.params.lanes {
             return Err(Trouble::Stop(format!(

@@ -94,6 +94,24 @@ Examples:
   assay stake show
   assay stake add 250
 ";
+const BONUS: &str = "\
+Examples:
+  assay bonus lock 1f3a 500 --token 0x5fbdb2315678afecb367f032d93f642f64180aa3
+  assay bonus show 1f3a
+  assay bonus claim 1f3a
+";
+const DATASET: &str = "\
+Examples:
+  assay dataset publish 1f3a --licence-text LICENCE.txt
+  assay dataset show 1f3a
+  assay dataset pay 1f3a 25
+  assay dataset claim 1f3a
+";
+const REPUTATION: &str = "\
+Examples:
+  assay reputation show
+  assay reputation prove --out reputation.json
+";
 const WALLET: &str = "\
 Examples:
   assay wallet show
@@ -173,6 +191,15 @@ pub enum Command {
     /// Show anchored epochs that this node cannot derive, and how many validators are against them
     #[command(before_help = DISPUTE)]
     Dispute,
+    /// Bonuses in partner tokens: lock one for a task that is funded, look at it, or collect what labels earned of it
+    #[command(before_help = BONUS)]
+    Bonus(BonusArgs),
+    /// Data sets of finished tasks: publish one, pay for using one, or collect what labels earned of its income
+    #[command(before_help = DATASET)]
+    Dataset(DatasetArgs),
+    /// Show what the lanes say of a labeler, or write the proof that any contract can check
+    #[command(before_help = REPUTATION)]
+    Reputation(ReputationArgs),
     /// Show the account's stake, add to it, or leave with it
     #[command(before_help = STAKE)]
     Stake(StakeArgs),
@@ -642,6 +669,148 @@ pub enum StakeCommand {
     Unbond,
     /// Take the stake home, less what was lost, when its time has come
     Withdraw,
+}
+
+/// `assay bonus`.
+#[derive(Debug, Args)]
+pub struct BonusArgs {
+    /// What to do
+    #[command(subcommand)]
+    pub what: BonusCommand,
+}
+
+/// `assay bonus ...`.
+#[derive(Debug, Subcommand)]
+pub enum BonusCommand {
+    /// Lock tokens as a bonus for a task of this node's account that is funded and not settled
+    Lock {
+        /// Task id, or the first digits of it
+        #[arg(value_name = "TASK")]
+        task: String,
+        /// Whole tokens, like 250 or 12.5
+        #[arg(value_name = "AMOUNT")]
+        amount: String,
+        /// Address of the token [default: the network's reward token]
+        #[arg(long, value_name = "ADDRESS", env = "ASSAY_TOKEN")]
+        token: Option<Account>,
+    },
+    /// Show a task's bonus
+    Show {
+        /// Task id, or the first digits of it
+        #[arg(value_name = "TASK")]
+        task: String,
+    },
+    /// Have the chain keep how a finished task's bonus is shared, if nobody has, and collect what is due
+    Claim {
+        /// Task id, or the first digits of it
+        #[arg(value_name = "TASK")]
+        task: String,
+        /// Address of the token [default: every token that was locked]
+        #[arg(long, value_name = "ADDRESS", env = "ASSAY_TOKEN")]
+        token: Option<Account>,
+        /// Pay everybody, from this node's account [default: the node's own payee]
+        #[arg(long, env = "ASSAY_CLAIM_EVERYONE", value_parser = FalseyValueParser::new())]
+        everyone: bool,
+    },
+}
+
+/// `assay dataset`.
+#[derive(Debug, Args)]
+pub struct DatasetArgs {
+    /// What to do
+    #[command(subcommand)]
+    pub what: DatasetCommand,
+}
+
+/// `assay dataset ...`.
+#[derive(Debug, Subcommand)]
+pub enum DatasetCommand {
+    /// Publish version 1 of the data set of a settled task of this node's account; its labelers share the income by what the task paid them
+    Publish {
+        /// Task id, or the first digits of it
+        #[arg(value_name = "TASK")]
+        task: String,
+        /// File with the full text of the licence; its hash is published
+        #[arg(long, value_name = "FILE", env = "ASSAY_LICENCE_TEXT")]
+        licence_text: PathBuf,
+        /// Part of every sale of the data set that goes to its labelers, in hundredths of a per cent
+        #[arg(long, value_name = "N", env = "ASSAY_ROYALTY_BPS", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=10_000))]
+        royalty_bps: u16,
+    },
+    /// Show a task's data set: versions, who shares, income
+    Show {
+        /// Task id, or the first digits of it
+        #[arg(value_name = "TASK")]
+        task: String,
+    },
+    /// Pay for using a version
+    Pay {
+        /// Task id, or the first digits of it
+        #[arg(value_name = "TASK")]
+        task: String,
+        /// Whole tokens, like 250 or 12.5
+        #[arg(value_name = "AMOUNT")]
+        amount: String,
+        /// Address of the token [default: the network's reward token]
+        #[arg(long, value_name = "ADDRESS", env = "ASSAY_TOKEN")]
+        token: Option<Account>,
+        /// Version
+        #[arg(
+            long,
+            value_name = "N",
+            env = "ASSAY_DATASET_VERSION",
+            default_value_t = 1
+        )]
+        version: u32,
+    },
+    /// Collect what is due of a version's income
+    Claim {
+        /// Task id, or the first digits of it
+        #[arg(value_name = "TASK")]
+        task: String,
+        /// Address of the token [default: every token that was paid in]
+        #[arg(long, value_name = "ADDRESS", env = "ASSAY_TOKEN")]
+        token: Option<Account>,
+        /// Version
+        #[arg(
+            long,
+            value_name = "N",
+            env = "ASSAY_DATASET_VERSION",
+            default_value_t = 1
+        )]
+        version: u32,
+        /// Pay everybody, from this node's account [default: the node's own account]
+        #[arg(long, env = "ASSAY_CLAIM_EVERYONE", value_parser = FalseyValueParser::new())]
+        everyone: bool,
+    },
+}
+
+/// `assay reputation`.
+#[derive(Debug, Args)]
+pub struct ReputationArgs {
+    /// What to do
+    #[command(subcommand)]
+    pub what: ReputationCommand,
+}
+
+/// `assay reputation ...`.
+#[derive(Debug, Subcommand)]
+pub enum ReputationCommand {
+    /// Show the evidence about a labeler in each lane
+    Show {
+        /// Labeler [default: the node's own account]
+        #[arg(value_name = "ADDRESS")]
+        account: Option<Account>,
+    },
+    /// Write what `ReputationAnchor.prove` takes, for each lane's newest header
+    Prove {
+        /// Labeler [default: the node's own account]
+        #[arg(value_name = "ADDRESS")]
+        account: Option<Account>,
+        /// File to write [default: standard output]
+        #[arg(long, value_name = "FILE", env = "ASSAY_REPUTATION_OUT")]
+        out: Option<PathBuf>,
+    },
 }
 
 /// Where the password of the account key comes from.

@@ -312,7 +312,7 @@ fn report(
 mod tests {
     use assay_protocol::{
         lane::PayoutFile,
-        network::{CodeHashes, Contracts, Params},
+        network::{CodeHashes, Contracts, Extras, Params},
     };
 
     use super::*;
@@ -344,6 +344,7 @@ mod tests {
                     beacon: address(4),
                 },
                 code: CodeHashes::none(1),
+                extras: Extras::default(),
                 params: Params::dev(),
             },
             claims: vec![payouts.proofs().claim(&address(3)).unwrap()],

@@ -272,7 +272,7 @@ pub fn change_line(text: &str, name: &str, new: &Config) -> String {
 
 #[cfg(test)]
 mod tests {
-    use assay_protocol::network::{CodeHashes, Contracts, Params};
+    use assay_protocol::network::{CodeHashes, Contracts, Extras, Params};
 
     use super::*;
 
@@ -306,6 +306,7 @@ mod tests {
                 beacon: zero,
             },
             code: CodeHashes::none(1),
+            extras: Extras::default(),
             params: Params::dev(),
         }
     }

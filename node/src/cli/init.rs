@@ -129,7 +129,7 @@ mod tests {
 
     use assay_protocol::{
         id::Account,
-        network::{CodeHashes, Contracts, Params},
+        network::{CodeHashes, Contracts, Extras, Params},
     };
 
     use super::*;
@@ -153,6 +153,7 @@ mod tests {
                 beacon: zero,
             },
             code: CodeHashes::none(1),
+            extras: Extras::default(),
             params: Params::dev(),
         }
     }

@@ -6,9 +6,11 @@
 
 mod answers;
 mod args;
+mod bonus;
 mod claim;
 mod client;
 mod config;
+mod dataset;
 mod dispute;
 mod export;
 mod failure;
@@ -19,6 +21,7 @@ mod network;
 mod password;
 mod picture;
 mod publish;
+mod reputation;
 mod run;
 mod score;
 mod stake;
@@ -186,6 +189,19 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
             interruptible(claim::run(&folder, args, printer), Duration::ZERO).await
         }
         Command::Dispute => interruptible(dispute::run(&folder, printer), Duration::ZERO).await,
+        Command::Bonus(args) => {
+            interruptible(bonus::run(&folder, &args.what, printer), Duration::ZERO).await
+        }
+        Command::Dataset(args) => {
+            interruptible(dataset::run(&folder, &args.what, printer), Duration::ZERO).await
+        }
+        Command::Reputation(args) => {
+            interruptible(
+                reputation::run(&folder, &args.what, printer),
+                Duration::ZERO,
+            )
+            .await
+        }
         Command::Stake(args) => {
             interruptible(stake::run(&folder, &args.what, printer), Duration::ZERO).await
         }

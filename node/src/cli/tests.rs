@@ -4,7 +4,7 @@ use assay_protocol::{
     amount::Amount,
     crypto::{EvmKey, NodeKeypair},
     id::{Account, Hash, TaskId},
-    network::{CodeHashes, Contracts, NetworkProfile, Params},
+    network::{CodeHashes, Contracts, Extras, NetworkProfile, Params},
 };
 use tokio::sync::watch;
 
@@ -13,7 +13,8 @@ use crate::{
     api::{
         ApiConfig, ApiServer,
         model::{
-            Access, EnrolOrder, EventsView, PublishOrder, ShardKept, StatusView, TaskDone, TaskView,
+            Access, EnrolOrder, EventsView, PublishOrder, ReputationView, ShardKept, StatusView,
+            TaskDone, TaskView,
         },
     },
     dataset::{self, Decimal, SourceItem, TaskSpec},
@@ -125,6 +126,7 @@ pub(super) fn profile() -> NetworkProfile {
             beacon: hash(6),
             disputes: hash(7),
         },
+        extras: Extras::default(),
         params: Params::dev(),
     }
 }
@@ -353,6 +355,27 @@ async fn answers_allow_no_other_origin_and_long_polls_end_with_the_node() {
         started.elapsed() < Duration::from_secs(20),
         "the node waited for a poll"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bonuses_data_sets_and_reputations_are_asked_for_by_task_and_account() {
+    let running = Running::start().await;
+    let api = running.client();
+    let nobody = Account([9; 20]);
+    let view: ReputationView = api
+        .get(&format!("/v1/reputation/0x{nobody}"))
+        .await
+        .unwrap();
+    assert_eq!((view.account, view.lanes.len()), (nobody, 0));
+    let refused = api.get::<ReputationView>("/v1/reputation/nobody").await;
+    assert!(refused.is_err());
+    let task = TaskId([7; 32]);
+    for path in [format!("/v1/bonus/{task}"), format!("/v1/datasets/{task}")] {
+        let refused = api.get::<serde_json::Value>(&path).await;
+        let refused = refused.expect_err("an unknown task");
+        assert!(refused.text.contains("is not known here"), "{refused:?}");
+    }
+    running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

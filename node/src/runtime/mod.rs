@@ -22,7 +22,7 @@ use assay_protocol::{
     crypto::{EvmKey, NodeKeypair},
     id::{Account, Hash, NodeKey, ShardHash, TaskId},
     lane::{Claim, Fallback, PayoutFile},
-    message::{Announce, Envelope, ItemEntry, Manifest, ShardRef, topic},
+    message::{Announce, Envelope, EpochHeader, ItemEntry, Manifest, ShardRef, topic},
     network::NetworkProfile,
     task::TaskOutcome,
 };
@@ -433,6 +433,17 @@ impl Node {
         proofs.claim(&payee).ok_or_else(|| {
             NodeError::NotFound(format!("nothing is owed to 0x{payee} in lane {lane}"))
         })
+    }
+
+    /// The header of the last epoch of a lane that this node has adopted.
+    ///
+    /// # Errors
+    /// [`NodeError::NotFound`] before the first epoch.
+    pub async fn last_header(&self, lane: u32) -> Result<EpochHeader, NodeError> {
+        let disk = self.disk.clone();
+        let found = blocking(move || recovery::flat_file(&disk, lane)).await?;
+        let found = found.map(|file| file.header);
+        found.ok_or_else(|| NodeError::NotFound(format!("lane {lane} has no anchored epoch yet")))
     }
 
     /// Tasks that are paid by their escrows, without a committee, with their clients.

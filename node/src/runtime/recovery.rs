@@ -74,7 +74,7 @@ pub(super) fn proofs(
         .map(|f| f.fallback(task, client)))
 }
 
-fn flat_file(disk: &Disk, lane: u32) -> Result<Option<FlatFile>, StoreError> {
+pub(super) fn flat_file(disk: &Disk, lane: u32) -> Result<Option<FlatFile>, StoreError> {
     let row = disk.get(Family::Flat, &lane.to_be_bytes())?;
     Ok(row.and_then(|bytes| codec::decode(&bytes, usize::MAX).ok()))
 }

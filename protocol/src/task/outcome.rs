@@ -10,6 +10,7 @@ use crate::{
     consensus::{ClassInput, ClassScoring, ConsensusError, GoldPrior, PayTerms, Vote},
     id::{Account, Hash, TaskId},
     lane::{BonusProof, ScoreProof},
+    merkle::ShareTree,
 };
 
 /// Result of one item.
@@ -150,6 +151,13 @@ pub enum RepeatError {
 }
 
 impl TaskOutcome {
+    /// Who shares the income of the task's data set: every labeler's account by what the task paid it for labels. `None` when it paid for
+    /// none.
+    pub fn contributors(&self) -> Option<ShareTree> {
+        let paid = self.labelers.iter().filter(|l| l.earned.0 > 0);
+        ShareTree::new(paid.map(|l| (l.account, l.earned)).collect())
+    }
+
     /// Scores the task again, for the case of any item ([`ClassScoring::case`]) and the explanation of any vote
     /// ([`Explanation::of`](crate::consensus::Explanation::of)).
     ///

@@ -56,6 +56,17 @@ fn a_bonus_is_shared_by_what_labels_earned_and_the_rest_is_the_clients() {
     assert!(v.people[0].headers.contains(&proof.header));
     let client = v.account(v.client());
     let bonus = &proof.bonus;
+    // The labelers' part of it is what shares the income of the data set; the client's is not.
+    let contributors = outcome.contributors().unwrap();
+    assert_eq!(contributors.shares().total_weight, outcome.money.paid);
+    let paid = outcome.labelers.iter().filter(|l| l.earned.0 > 0);
+    for (index, labeler) in paid.enumerate() {
+        let claim = contributors.claim(index).unwrap();
+        assert_eq!(
+            (claim.payee, claim.weight),
+            (labeler.account, labeler.earned)
+        );
+    }
     assert_eq!(
         (bonus.task, bonus.client, bonus.scored),
         (outcome.task, client, true)

@@ -18,7 +18,7 @@ use assay_protocol::{
         Answer, AssignmentRule, BlockNews, ChainFact, Durations, EpochBody, EpochHeader, ItemSet,
         Manifest, Request, Response, ShardRef, TaskKind, WavePlan, gold_root,
     },
-    network::{CodeHashes, Contracts, NetworkProfile, Params},
+    network::{CodeHashes, Contracts, Extras, NetworkProfile, Params},
     settlement::{DisputeTerms, Ledger},
     task::TaskOutcome,
 };
@@ -117,6 +117,7 @@ pub fn profile() -> NetworkProfile {
             beacon: Hash([0xb6; 32]),
             disputes: Hash([0xb7; 32]),
         },
+        extras: Extras::default(),
         params: Params::dev(),
     }
 }

@@ -6,7 +6,7 @@ use assay_protocol::{
     amount::Amount,
     crypto::{EvmKey, NodeKeypair},
     id::{Account, Hash},
-    network::{CodeHashes, Contracts, NetworkProfile, Params},
+    network::{CodeHashes, Contracts, Extras, NetworkProfile, Params},
 };
 
 use super::{Counts, Event, Node, Options, Simulation};
@@ -51,6 +51,7 @@ fn profile(scenario: &Scenario) -> NetworkProfile {
             beacon: contract(0xa6),
         },
         code: CodeHashes::none(p.lanes),
+        extras: Extras::default(),
         params: Params {
             lanes: p.lanes,
             committee_min: validators,

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{
     super::{
-        bindings::{RewardDistributor, TaskEscrow},
+        bindings::{RewardDistributor, TaskEscrow, pool::BonusPool},
         endpoint::{At, Endpoint, ReceiptRow},
         error::ChainError,
         intent::{Intent, Job, Mined, Sent, Stage},
@@ -168,6 +168,9 @@ impl Sender {
             Intent::Claim(claim) => contracts.distributor(claim.lane),
             Intent::ClaimSubtree(claim) => contracts.distributor(claim.lane),
             Intent::ClaimFallback { .. } | Intent::CloseFallback { .. } => contracts.escrow,
+            Intent::PayIn { till, .. } | Intent::ClaimShare { till, .. } => {
+                till.contract(&self.shared.profile).ok()?
+            }
             _ => return None,
         };
         let mut logs = receipt
@@ -190,6 +193,13 @@ impl Sender {
                     .find(|e| Account::from(e.payee) == claim.pay.payee)?
                     .amount
             }
+            // The ledgers of bonuses and of data sets have the same events.
+            Intent::ClaimShare { claim, .. } => logs
+                .filter_map(|l| BonusPool::Claimed::decode_log_data_validate(l).ok())
+                .find(|e| Account::from(e.payee) == claim.payee)?
+                .amount
+                .saturating_to(),
+            Intent::PayIn { till, .. } => logs.find_map(|l| till.payment(l))?.1.0,
             _ => logs
                 .find_map(|l| TaskEscrow::FallbackClosed::decode_log_data_validate(l).ok())?
                 .amount

@@ -11,6 +11,7 @@ mod recovery;
 mod relays;
 mod reorgs;
 mod round;
+mod shares;
 mod stake;
 mod token;
 mod watching;
@@ -35,7 +36,7 @@ use assay_protocol::{
     crypto::{EvmKey, NodeKeypair},
     id::{Account, Hash, TaskId},
     message::{BlockNews, ChainFact},
-    network::{CodeHashes, NetworkProfile, Params},
+    network::{CodeHashes, Extras, NetworkProfile, Params},
 };
 use axum::{
     Router,
@@ -311,6 +312,7 @@ async fn network(dev: DevChain, server: DevChainServer, params: DeployParams) ->
         start_block: deployed.start_block,
         contracts: deployed.contracts.clone(),
         code: deployed.code.clone(),
+        extras: deployed.extras.clone(),
         params: Params {
             lanes: params.lanes,
             ..Params::dev()

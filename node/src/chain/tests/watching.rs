@@ -22,7 +22,10 @@ async fn a_deployed_network_is_wired_and_its_gas_is_known() {
             "RewardDistributor",
             "TaskEscrow",
             "EpochAnchor",
-            "Disputes"
+            "Disputes",
+            "ReputationAnchor",
+            "BonusPool",
+            "DatasetShares"
         ]
     );
     assert!(
