@@ -39,6 +39,8 @@ const HEADER = {
   ].map(([type, name]) => ({ type, name })),
 };
 
+const OVERRULE = { Overrule: [{ type: "bytes32", name: "header" }] };
+
 /** The header of no epoch, as `withdraw` wants it of a lane without any. */
 export const noHeader = (lane) => {
   const zeros = HEADER.EpochHeader.map(({ type, name }) => [name, type === "bytes32" ? ZeroHash : 0]);
@@ -103,6 +105,12 @@ class Epoch {
   /** EIP-2098 signatures of the header's digest, in the order of the wallets. */
   signatures(chain, wallets) {
     const digest = TypedDataEncoder.hash(this.domain, HEADER, this.header(chain));
+    return `0x${wallets.map((w) => w.signingKey.sign(digest).compactSerialized.slice(2)).join("")}`;
+  }
+
+  /** Signatures against this header, in the order of the wallets. */
+  votes(chain, wallets) {
+    const digest = TypedDataEncoder.hash(this.domain, OVERRULE, { header: this.hash(chain) });
     return `0x${wallets.map((w) => w.signingKey.sign(digest).compactSerialized.slice(2)).join("")}`;
   }
 

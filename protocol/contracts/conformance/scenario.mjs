@@ -179,6 +179,10 @@ class Story {
     await run.send(other, net.escrow, "topUp", [task(1), client.address, 50n * UNIT]);
     await run.refuse("OnlyAnchor", client, net.escrow, "release", [task(1), client.address, 0, 1, client.address]);
     await run.refuse("NothingLate", client, net.escrow, "returnLateTopUp", [task(1), client.address]);
+    const forced = [task(1), client.address, toBeHex(0x5a17, 100)];
+    await run.send(relayer, net.escrow, "forceRecord", forced);
+    await run.refuse("BadRecordLength", relayer, net.escrow, "forceRecord", forced.with(2, "0x"));
+    await run.refuse("NotFunded", relayer, net.escrow, "forceRecord", forced.with(1, other.address));
     await this.fund(2, 1, 600n, 0n);
     await this.fund(3, 0, 500n, 0n);
     await this.fund(4, 0, 200n, 40n);
@@ -436,6 +440,38 @@ class Story {
     this.pay = richer;
   }
 
+  /** Just enough validators for a majority of the weight, ascending by account: without the last one they have none. */
+  async majority() {
+    const [accounts, weights] = await this.run.view(this.net.registry, "validators");
+    const all = sorted(accounts.map((address, i) => [address, weights[i]]));
+    const total = weights.reduce((sum, weight) => sum + weight, 0n);
+    let given = 0n;
+    const enough = all.findIndex(([, weight]) => 2n * (given += weight) > total);
+    return all.slice(0, enough + 1).map(([address]) => this.net.wallets.get(address));
+  }
+
+  /** Scores show in no leaf, so nothing proves that they are wrong; most of the registry says so. */
+  async overruled() {
+    const { run, net, client, reporter, labelers } = this;
+    const [lane] = this.lanes;
+    const shifted = this.pay.map(([who, total]) => {
+      const more = { [labelers[0].address]: UNIT, [client.address]: -UNIT }[who] ?? 0n;
+      return [who, total + more];
+    });
+    const most = await this.majority();
+    await this.fault(
+      "overrule",
+      { pay: shifted },
+      (e, chain) => [e.votes(chain, most)],
+      async (e, evidence) => {
+        const refuse = (error, votes) => run.refuse(error, reporter, net.disputes, "overrule", (c) => [evidence(c), votes(c)]);
+        await refuse("NoMajority", (c) => e.votes(c, most.slice(0, -1)));
+        await refuse("VotersNotAscending", (c) => e.votes(c, [...most].reverse()));
+        await refuse("BadSignatureLength", () => "0x00");
+      },
+    );
+  }
+
   /** In a lane without delay a root is active at once: signers pay, nothing is taken back. */
   async lateFault() {
     const { run, net, client, relayer, reporter } = this;
@@ -448,6 +484,8 @@ class Story {
     const { payee, total, index, proof } = epoch.leaf(0);
     await run.send(relayer, lane.distributor, "claim", [1, payee, total, index, proof]);
     const evidence = lane.evidence(epoch, lane.signers(1), reporter);
+    const most = await this.majority();
+    await run.refuse("TooLate", reporter, net.disputes, "overrule", (c) => [evidence(c), epoch.votes(c, most)]);
     await run.send(reporter, net.disputes, "proveNoAudit", (chain) => [evidence(chain)]);
 
     const [a, b] = [await lane.next({ losses }), await lane.next({ losses })];
@@ -733,6 +771,7 @@ export async function play(run) {
   await story.lanes[0].draw(story.relayer);
   await story.disorder();
   await story.otherFaults();
+  await story.overruled();
   await story.lateFault();
   await story.backlog();
   await story.bonuses();
