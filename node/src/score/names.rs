@@ -39,12 +39,36 @@ impl Slot {
     fn length(self) -> u32 {
         self.tag >> NUMBER_BITS
     }
+
+    /// The number of the name, where there is one.
+    fn number(self) -> u32 {
+        (self.tag & ((1 << NUMBER_BITS) - 1)).wrapping_sub(1)
+    }
 }
 
 /// Length of a name as a slot keeps it: all from 63 bytes on are alike.
 #[inline]
 fn short_length(name: &[u8]) -> u32 {
     name.len().min((1 << (u32::BITS - NUMBER_BITS)) - 1) as u32
+}
+
+/// A name that stands in the table itself: ASCII, not empty, and at most [`SHORT`] bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ShortName {
+    key: u64,
+    length: u32,
+}
+
+impl ShortName {
+    /// The name, if it is one.
+    #[inline]
+    pub fn of(name: &[u8]) -> Option<Self> {
+        let fits = !name.is_empty() && name.len() <= SHORT && name.is_ascii();
+        fits.then(|| Self {
+            key: key(name).0,
+            length: name.len() as u32,
+        })
+    }
 }
 
 /// Collects names while a file is read; numbers follow the order of appearance.
@@ -54,6 +78,8 @@ pub(super) struct Collector {
     ends: Vec<u32>,
     /// Open addressing; a power of two long.
     slots: Vec<Slot>,
+    /// First places of the names at hand in [`Collector::numbers`].
+    seen: Vec<Slot>,
 }
 
 impl Collector {
@@ -72,13 +98,40 @@ impl Collector {
                 return self.add(name, key, place);
             }
             if slot.key() == key && slot.length() == short_length(name) {
-                let number = (slot.tag & ((1 << NUMBER_BITS) - 1)).wrapping_sub(1);
+                let number = slot.number();
                 if name.len() <= SHORT || self.bytes(number) == name {
                     return Ok(number);
                 }
             }
             place = (place + 1) & mask;
         }
+    }
+
+    /// The numbers of several names, in their order.
+    ///
+    /// All first places are read before any is looked at: a large table lies outside the caches, and reads that do not wait for each
+    /// other overlap.
+    pub fn numbers(
+        &mut self,
+        names: impl Iterator<Item = ShortName> + Clone,
+        mut found: impl FnMut(u32),
+    ) -> Result<(), NameError> {
+        let mut seen = std::mem::take(&mut self.seen);
+        seen.clear();
+        let mask = self.slots.len().wrapping_sub(1);
+        seen.extend(names.clone().map(|name| {
+            let place = place_of(name.key, name.length) & mask;
+            self.slots.get(place).copied().unwrap_or_default()
+        }));
+        for (name, slot) in names.zip(&seen) {
+            found(if slot.key() == name.key && slot.length() == name.length {
+                slot.number()
+            } else {
+                self.number(&name.key.to_le_bytes()[..name.length as usize])?
+            });
+        }
+        self.seen = seen;
+        Ok(())
     }
 
     #[cold]
@@ -104,7 +157,7 @@ impl Collector {
 
     /// Sorts; gives for each number of the collector its place among the sorted names.
     pub fn sort(mut self) -> (Names, Vec<u32>) {
-        self.slots = Vec::new();
+        (self.slots, self.seen) = (Vec::new(), Vec::new());
         let shared = self.shared_prefix();
         let mut order: Vec<(u64, u32)> = (0..self.ends.len() as u32)
             .map(|number| {

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::{
-    names::{Collector, Names},
+    names::{Collector, Names, ShortName},
     read::Rows,
     *,
 };
@@ -521,6 +521,20 @@ proptest! {
             let row: Vec<Vec<u8>> = row.iter().map(|field| field.as_bytes().to_vec()).collect();
             prop_assert_eq!(read, &row);
         }
+    }
+
+    #[test]
+    fn names_get_the_same_numbers_together_as_one_by_one(list in prop::collection::vec("[ab]{1,3}|[a-z0-9]{1,8}", 0..300), batch in 1usize..90) {
+        let mut alone = Collector::default();
+        let want: Vec<u32> = list.iter().map(|name| alone.number(name.as_bytes()).unwrap()).collect();
+        let mut together = Collector::default();
+        let mut numbers = Vec::new();
+        for part in list.chunks(batch) {
+            let names = part.iter().map(|name| ShortName::of(name.as_bytes()).unwrap());
+            together.numbers(names, |number| numbers.push(number)).unwrap();
+        }
+        prop_assert_eq!(numbers, want);
+        prop_assert_eq!(together.sort(), alone.sort());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{fs::File, path::Path};
 use super::{
     Kind,
     error::ScoreError,
-    names::{Collector, NameError, Names},
+    names::{Collector, NameError, Names, ShortName},
     read::{ROW_BYTES_MAX, ReadError, Rows},
 };
 
@@ -71,6 +71,16 @@ struct Columns {
     label: usize,
     seconds: Option<usize>,
     proposed: Option<usize>,
+}
+
+/// Tasks that get their numbers together, in rows: many times what the machine reads at once, and few enough to stay in its caches.
+const BATCH_ROWS: usize = 128;
+
+/// A row whose task is still to be numbered.
+struct Unnumbered {
+    task: ShortName,
+    row: u32,
+    line: u64,
 }
 
 /// Opens a file and reads its header.
@@ -171,6 +181,7 @@ pub(super) fn read(path: &Path, kind: Kind, gold: &[Fact]) -> Result<Votes, Scor
     );
     let mut timed = columns.seconds.is_some();
     let mut pair = Vec::new();
+    let mut waiting: Vec<Unnumbered> = Vec::with_capacity(BATCH_ROWS);
     while advance(&mut rows, path)? {
         let line = rows.line();
         let field = |column: usize, name: &str| {
@@ -218,7 +229,17 @@ pub(super) fn read(path: &Path, kind: Kind, gold: &[Fact]) -> Result<Votes, Scor
                 pair.extend_from_slice(sides[1]);
                 number(&mut tasks, &pair, path, line)?
             }
-            (None, Some(column)) => name(&mut tasks, field(column, "task")?, "task")?,
+            (None, Some(column)) => {
+                let bytes = field(column, "task")?;
+                match ShortName::of(bytes) {
+                    Some(task) => {
+                        let row = votes.rows.len() as u32;
+                        waiting.push(Unnumbered { task, row, line });
+                        0
+                    }
+                    None => name(&mut tasks, bytes, "task")?,
+                }
+            }
             // Orders may come without a task.
             (None, None) => number(&mut tasks, b"-", path, line)?,
         };
@@ -255,7 +276,11 @@ pub(super) fn read(path: &Path, kind: Kind, gold: &[Fact]) -> Result<Votes, Scor
             worker,
             label,
         });
+        if waiting.len() == BATCH_ROWS {
+            number_tasks(&mut tasks, &mut waiting, &mut votes.rows, path)?;
+        }
     }
+    number_tasks(&mut tasks, &mut waiting, &mut votes.rows, path)?;
     if kind == Kind::Class {
         for fact in gold {
             number(&mut labels, fact.label.as_bytes(), path, fact.line)?;
@@ -276,15 +301,39 @@ pub(super) fn read(path: &Path, kind: Kind, gold: &[Fact]) -> Result<Votes, Scor
 }
 
 fn number(list: &mut Collector, bytes: &[u8], path: &Path, line: u64) -> Result<u32, ScoreError> {
-    list.number(bytes).map_err(|error| {
-        let why = match error {
-            NameError::NotUtf8 => {
-                "the text is not UTF-8; convert the file, for example with iconv -f latin1 -t utf-8"
-            }
-            NameError::TooMuch => "more than 4 GiB of different texts; split the file by tasks",
-        };
-        ScoreError::line(path, line, why)
-    })
+    list.number(bytes)
+        .map_err(|error| refused(path, line, error))
+}
+
+fn refused(path: &Path, line: u64, error: NameError) -> ScoreError {
+    let why = match error {
+        NameError::NotUtf8 => {
+            "the text is not UTF-8; convert the file, for example with iconv -f latin1 -t utf-8"
+        }
+        NameError::TooMuch => "more than 4 GiB of different texts; split the file by tasks",
+    };
+    ScoreError::line(path, line, why)
+}
+
+/// Gives the waiting rows their tasks.
+fn number_tasks(
+    tasks: &mut Collector,
+    waiting: &mut Vec<Unnumbered>,
+    rows: &mut [Row],
+    path: &Path,
+) -> Result<(), ScoreError> {
+    let mut entries = waiting.iter();
+    let numbered = tasks.numbers(waiting.iter().map(|entry| entry.task), |number| {
+        if let Some(entry) = entries.next() {
+            rows[entry.row as usize].task = number;
+        }
+    });
+    numbered.map_err(|error| {
+        let line = entries.next().map_or(0, |entry| entry.line);
+        refused(path, line, error)
+    })?;
+    waiting.clear();
+    Ok(())
 }
 
 /// Seconds rounded down; `None` for anything else.

@@ -5,7 +5,7 @@
 //! What it does not do: no posteriors.
 //! Invariants: a count is a sum of Q16 posteriors of at most 2^24 votes, so it stays below 2^41; every logarithm is of a positive number.
 
-use super::model::Shape;
+use super::model::{Shape, by_classes};
 use super::votes::Index;
 use crate::consensus::fixed::{self, ONE, log2};
 
@@ -27,7 +27,7 @@ pub(super) struct Counts {
     total: Vec<u64>,
     /// The crowd's accuracy, Q16.
     crowd: u64,
-    /// Matrix: the crowd's common wrong answers, P(label | class, answer wrong), Q16, `classes` per class.
+    /// Matrix: the crowd's common wrong answers, P(label | class, answer wrong), Q16, `classes` per label.
     confusion: Vec<u64>,
 }
 
@@ -104,7 +104,7 @@ impl Counts {
     /// Derives sums and the crowd's habits, once all items have been learnt from.
     pub fn finish(&mut self, index: &Index) {
         if self.matrix {
-            self.sum_columns(index);
+            by_classes!(self.classes, sum_columns(self, index));
         }
         // The crowd's accuracy starts from one pseudo-vote, half right.
         let one = u64::from(ONE);
@@ -113,30 +113,36 @@ impl Counts {
     }
 
     /// Row sums, right answers, totals and the crowd's confusions, from the columns.
-    fn sum_columns(&mut self, index: &Index) {
-        let classes = self.classes;
-        self.row.fill(0);
-        self.right.fill(0);
-        self.total.fill(0);
+    fn sum_columns<const K: usize>(&mut self, index: &Index) {
+        let classes = if K == 0 { self.classes } else { K };
         // One pseudo-vote per class, spread evenly.
         self.confusion.clear();
         self.confusion
             .resize(classes * classes, u64::from(ONE) / (classes as u64 - 1));
-        for (number, column) in self.column.chunks_exact(classes).enumerate() {
-            let labeler = index.column_labeler[number] as usize;
-            let label = usize::from(index.column_label[number]);
-            for (class, &count) in column.iter().enumerate() {
-                self.row[labeler * classes + class] += count;
-                self.total[labeler] += count;
-                self.confusion[class * classes + label] += count;
+        for (labeler, row) in self.row.chunks_exact_mut(classes).enumerate() {
+            row.fill(0);
+            let mut right = 0u64;
+            for number in index.columns_of_labeler(labeler) {
+                let label = usize::from(index.column_label[number]);
+                let column = &self.column[number * classes..(number + 1) * classes];
+                let confusion = &mut self.confusion[label * classes..(label + 1) * classes];
+                for ((sum, common), &count) in row.iter_mut().zip(confusion).zip(column) {
+                    // All counts together are below 2^41, see the header.
+                    *sum = sum.wrapping_add(count);
+                    *common = common.wrapping_add(count);
+                }
+                right += column[label];
             }
-            self.right[labeler] += column[label];
+            self.right[labeler] = right;
+            self.total[labeler] = row.iter().sum();
         }
-        for (class, row) in self.confusion.chunks_exact_mut(classes).enumerate() {
-            row[class] = 0;
-            let total = row.iter().sum();
-            row.iter_mut()
-                .for_each(|cell| *cell = u64::from(fixed::ratio(*cell, total)));
+        for class in 0..classes {
+            self.confusion[class * classes + class] = 0;
+            let column = || (class..classes * classes).step_by(classes);
+            let total = column().map(|cell| self.confusion[cell]).sum();
+            for cell in column() {
+                self.confusion[cell] = u64::from(fixed::ratio(self.confusion[cell], total));
+            }
         }
     }
 
@@ -155,7 +161,7 @@ impl Counts {
         if class == label {
             return accuracy;
         }
-        let common = self.confusion[class * self.classes + label];
+        let common = self.confusion[label * self.classes + class];
         (((u64::from(ONE) - accuracy) * common) >> fixed::FRACTION_BITS).max(1)
     }
 
@@ -166,24 +172,7 @@ impl Counts {
 
     /// Log-likelihoods of a matrix expert.
     pub fn column_logs(&self, index: &Index, out: &mut [i32]) {
-        let classes = self.classes;
-        let strength = MATRIX_STRENGTH * u64::from(ONE);
-        let row_log: Vec<i64> = self
-            .row
-            .iter()
-            .map(|&count| log2(count + strength))
-            .collect();
-        for (number, column) in self.column.chunks_exact(classes).enumerate() {
-            let labeler = index.column_labeler[number] as usize;
-            let label = usize::from(index.column_label[number]);
-            let accuracy = self.accuracy(self.right[labeler], self.total[labeler]);
-            for (class, &count) in column.iter().enumerate() {
-                let pseudo = MATRIX_STRENGTH * self.pooled(accuracy, class, label);
-                // At least -41 in Q16 by the bound on counts, at most one: fits an i32.
-                out[number * classes + class] =
-                    (log2(count + pseudo) - row_log[labeler * classes + class]) as i32;
-            }
-        }
+        by_classes!(self.classes, column_logs(self, index, out));
     }
 
     /// Log odds of a one-skill expert.
@@ -214,6 +203,34 @@ impl Counts {
             let q = u64::from(lesson[class]);
             let pseudo = MATRIX_STRENGTH * self.pooled(accuracy, class, label);
             *slot = log2(column[class] - q + pseudo) - log2(row[class] - q + strength);
+        }
+    }
+}
+
+/// See [`Counts::sum_columns`].
+fn sum_columns<const K: usize, const R: usize>(counts: &mut Counts, index: &Index) {
+    counts.sum_columns::<K>(index);
+}
+
+/// See [`Counts::column_logs`].
+fn column_logs<const K: usize, const R: usize>(counts: &Counts, index: &Index, out: &mut [i32]) {
+    let classes = if K == 0 { counts.classes } else { K };
+    let strength = MATRIX_STRENGTH * u64::from(ONE);
+    let mut row_log = [0i64; R];
+    for (labeler, row) in counts.row.chunks_exact(classes).enumerate() {
+        let accuracy = counts.accuracy(counts.right[labeler], counts.total[labeler]);
+        for (log, &count) in row_log.iter_mut().zip(row) {
+            *log = log2(count + strength);
+        }
+        for number in index.columns_of_labeler(labeler) {
+            let label = usize::from(index.column_label[number]);
+            let cells = number * classes..(number + 1) * classes;
+            let logs = out[cells.clone()].iter_mut();
+            for (class, (slot, &count)) in logs.zip(&counts.column[cells]).enumerate() {
+                let pseudo = MATRIX_STRENGTH * counts.pooled(accuracy, class, label);
+                // At least -41 in Q16 by the bound on counts, at most one: fits an i32.
+                *slot = (log2(count + pseudo) - row_log[class]) as i32;
+            }
         }
     }
 }

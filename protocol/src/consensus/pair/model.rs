@@ -105,6 +105,16 @@ impl Masses {
     ) -> Self {
         let mut p = Vec::with_capacity(index.cells.len());
         probabilities(index, score, advantage, &mut p);
+        Self::given(index, &p, reliability, counts)
+    }
+
+    /// [`Masses::expected`] given the probability of each cell's left object.
+    fn given(
+        index: &Index,
+        p: &[u32],
+        reliability: &[u32],
+        counts: impl Fn(&Entry) -> bool,
+    ) -> Self {
         let mut masses = Self {
             left: vec![0; index.cells.len()],
             right: vec![0; index.cells.len()],
@@ -238,22 +248,25 @@ impl Fit {
                 advantage: 0,
             },
         };
+        let mut p = vec![ONE / 2; index.cells.len()];
         for _ in 0..ROUNDS {
-            let masses = fit.table.masses(index);
             let PairTable {
-                score, advantage, ..
+                score,
+                advantage,
+                reliability,
+                ..
             } = &mut fit.table;
+            let masses = Masses::given(index, &p, reliability, |_| true);
             sweep(index, &masses, SWEEPS, score, advantage);
-            fit.rely(index);
+            probabilities(index, score, *advantage, &mut p);
+            fit.rely(index, &p);
         }
         fit.table.information = information(index, &fit.table).1;
         fit
     }
 
-    /// Reliabilities: share of truthful reports, drawn towards the crowd's mean.
-    fn rely(&mut self, index: &Index) {
-        let mut p = Vec::with_capacity(index.cells.len());
-        probabilities(index, &self.table.score, self.table.advantage, &mut p);
+    /// Reliabilities: share of truthful reports, drawn towards the crowd's mean; `p` is the probability of each cell's left object.
+    fn rely(&mut self, index: &Index, p: &[u32]) {
         let mut sums = vec![(0u64, 0u64); index.labelers];
         for entry in &index.entries {
             let reliability = self.table.reliability[entry.labeler as usize];

@@ -341,6 +341,12 @@ fn leaving_out_cells_far_from_the_diagonal_changes_no_alignment_and_no_walk() {
         let median = Median::new(&views, &weights, &dictionary, start.len()).unwrap();
         let end = median.walk(start, &near);
         assert_eq!(end, median.walk(start, &far), "{views:?} {weights:?}");
+        // Tables that are not kept are computed again, with the same result.
+        assert_eq!(
+            end,
+            median.walk_within(start, &near, 0),
+            "{views:?} {weights:?}"
+        );
         walked += u32::from(end != start);
         let same = (near.iter().zip(&weights)).map(|(&d, &w)| if d == 0 { w } else { 0 });
         if walk::is_median(same.sum(), weights.iter().sum()) {

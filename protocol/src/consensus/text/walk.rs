@@ -16,6 +16,8 @@ pub(super) const KIN_MIN: u64 = 500;
 pub(super) const STEPS_MAX: usize = 24;
 /// The walk is left out where its table of (place, word) would be larger than this, in cells.
 pub(super) const WALK_CELLS_MAX: usize = 1 << 20;
+/// Tables of distances of all answers are kept up to this size, and computed twice beyond it, in cells.
+const KEPT_CELLS_MAX: usize = 1 << 18;
 
 use super::align::Band;
 
@@ -51,18 +53,51 @@ enum Change {
     Insert(usize, usize),
 }
 
-/// Distances of all beginnings and of all ends of two texts, and room to compute what follows from them.
+/// Distances of all beginnings and of all ends of two texts.
 ///
 /// Rows are as long as the other text and two more; the last entry of each, and those outside the [`Band`], are [`NEVER`].
 #[derive(Default)]
 struct Tables {
     front: Vec<i32>,
     back: Vec<i32>,
-    /// Sums of both at the place at hand.
-    sums: Vec<i32>,
-    /// What each word saves in the answer and place at hand, and the words that save something.
+}
+
+impl Tables {
+    /// What stands before a new word and what behind it, by the word of the other text in its place: beginnings up to row `before` of
+    /// the band, and ends from row `behind`.
+    fn around(
+        &self,
+        other: &[usize],
+        band: Band,
+        (before, behind): (usize, usize),
+    ) -> (std::ops::Range<usize>, &[i32], &[i32]) {
+        let width = other.len() + 2;
+        let columns = band.row(before);
+        let columns = columns.start..columns.end.min(other.len());
+        let front = &self.front[before * width..][columns.clone()];
+        let back = &self.back[behind * width + 1..][columns.clone()];
+        (columns, front, back)
+    }
+}
+
+/// Room for the search for one change after the other.
+#[derive(Default)]
+struct Room {
+    /// One for each different answer, or one for all of them where those would be too large.
+    tables: Vec<Tables>,
+    bands: Vec<Band>,
+    /// Cost of a word that no answer has: of each answer, by place, where it is inserted and where it replaces one.
+    strange: Vec<i32>,
+    /// What each word saves against that in the answer and place at hand, and the words that save something.
     row: Vec<i32>,
     touched: Vec<usize>,
+}
+
+/// A place where some word may bring the text closer.
+struct Candidate {
+    place: usize,
+    /// Whether a word is replaced there, or else inserted.
+    replaced: bool,
 }
 
 /// Letters at both ends of two words that are the same, each counted once.
@@ -142,6 +177,8 @@ impl Median {
                 }
             }
         }
+        // The heaviest answers leave the least hope to the changes that they are against.
+        different.sort_by_key(|entry| (std::cmp::Reverse(entry.1), entry.2));
         Some(Self {
             texts: different,
             cost,
@@ -154,17 +191,27 @@ impl Median {
     /// Walks from `start` (words of the answers), whose distances from the answers are given in words, to a text that no single change
     /// brings closer to the weighted answers.
     pub fn walk(&self, start: &[u32], distances: &[u32]) -> Vec<u32> {
+        self.walk_within(start, distances, KEPT_CELLS_MAX)
+    }
+
+    /// [`Median::walk`] that keeps tables of up to so many cells; the result does not depend on it.
+    pub(super) fn walk_within(
+        &self,
+        start: &[u32],
+        distances: &[u32],
+        cells_max: usize,
+    ) -> Vec<u32> {
         let mut text: Vec<usize> = start
             .iter()
             .filter_map(|word| self.words.binary_search(word).ok())
             .collect();
-        let mut tables = Tables::default();
+        let mut room = Room::default();
         // Kin only bring texts closer.
         let mut bounds: Vec<i32> = (self.texts.iter())
             .map(|entry| distances[entry.2] as i32 * STEP)
             .collect();
         for _ in 0..STEPS_MAX {
-            match self.best_change(&text, &mut bounds, &mut tables) {
+            match self.best_change(&text, &mut bounds, &mut room, cells_max) {
                 Some(Change::Delete(place)) => {
                     text.remove(place);
                 }
@@ -178,82 +225,150 @@ impl Median {
 
     /// The change that lowers the weighted distance most; ties by deletion, replacement, insertion, then place, then word. `bounds` are
     /// distances that those from the answers do not exceed; they become such distances of what any change leads to.
+    ///
+    /// First the least that any word could cost at each place, as long as there is hope for it: no change brings a text closer to another
+    /// by more than a word, so what the answers so far lose must not exceed what the others could gain. Then each word, at the places
+    /// where that least is less than what the text costs.
     fn best_change(
         &self,
         text: &[usize],
         bounds: &mut [i32],
-        tables: &mut Tables,
+        room: &mut Room,
+        cells_max: usize,
     ) -> Option<Change> {
-        let (m, count) = (text.len(), self.words.len());
+        let m = text.len();
+        let columns: usize = self.texts.iter().map(|entry| entry.0.len() + 2).sum();
+        let keep = 2 * (m + 1) * columns <= cells_max;
+        let tables = if keep { self.texts.len() } else { 1 };
+        room.tables.resize_with(tables, Tables::default);
+        room.bands.clear();
+        room.strange.clear();
         let mut now = 0;
-        let mut deleted = vec![0u64; m];
-        // What a word that no answer has would cost at each place, and what each word saves against that.
-        let mut inserted = Savings::new(m + 1, count);
-        let mut replaced = Savings::new(m, count);
-        tables.row.clear();
-        tables.row.resize(count, 0);
-        for ((other, weight, _), bound) in self.texts.iter().zip(bounds) {
-            let (n, width) = (other.len(), other.len() + 2);
-            let band = self.fill(text, other, *bound, tables);
-            let Tables {
-                front,
-                back,
-                sums,
-                row,
-                touched,
-            } = &mut *tables;
-            let whole = back[0];
+        // By place, what a change costs at least, less what the text costs.
+        let mut deleted = vec![0i64; m];
+        let mut replaced = vec![0i64; m];
+        let mut inserted = vec![0i64; m + 1];
+        let mut rest: u64 = self.texts.iter().map(|entry| entry.1).sum();
+        for (answer, ((other, weight, _), bound)) in self.texts.iter().zip(bounds).enumerate() {
+            let width = other.len() + 2;
+            // One word alone for the cost, and one for the changed word, which shifts what follows.
+            let band = Band::new(m, other.len(), (*bound / STEP) as usize + 2);
+            room.bands.push(band);
+            let tables = &mut room.tables[if keep { answer } else { 0 }];
+            self.fill(text, other, band, tables);
+            let whole = tables.back[0];
             now += weight * whole as u64;
             *bound = whole + STEP;
+            // Weights are below 2^30 in all, and costs below 2^22.
+            let hope = (rest * WORD) as i64;
+            rest -= weight;
+            let more = |cost: i32| *weight as i64 * i64::from(cost - whole);
             for place in 0..=m {
-                let columns = band.row(place);
-                let (from, to) = (columns.start, columns.end.min(n));
-                let front = &front[place * width..][columns];
-                // Sums with the entries behind lie below the limits named above.
-                let least = add(front, &back[place * width + from + 1..][..to - from], sums);
-                // Every cheapest alignment passes through the place, so leaving the new word alone costs a word more than the whole.
-                let at = (place, *weight, STEP + whole.min(least));
-                self.save(&mut inserted, at, &other[from..], sums, (row, touched));
-                if let Some(deleted) = deleted.get_mut(place) {
-                    let below = &back[(place + 1) * width + from..];
-                    let gap = (front.iter().zip(below))
-                        .fold(NEVER, |least, (x, y)| least.min(x.wrapping_add(*y)));
-                    *deleted += weight * gap as u64;
-                    let least = add(front, &below[1..][..to - from], sums);
-                    let at = (place, *weight, STEP + gap.min(least));
-                    self.save(&mut replaced, at, &other[from..], sums, (row, touched));
+                let mut strange = [0; 2];
+                if inserted[place] < hope {
+                    let (_, front, back) = tables.around(other, band, (place, place));
+                    let least = least(front, back);
+                    // Every cheapest alignment passes through the place, so leaving the new word alone costs a word more than the whole.
+                    strange[0] = STEP + whole.min(least);
+                    inserted[place] += more(strange[0].min(least));
+                }
+                if place < m && (deleted[place] < hope || replaced[place] < hope) {
+                    let columns = band.row(place);
+                    let below = &tables.back[(place + 1) * width..][columns.clone()];
+                    let gap = least(&tables.front[place * width..][columns], below);
+                    deleted[place] += more(gap);
+                    let (_, front, back) = tables.around(other, band, (place, place + 1));
+                    let least = least(front, back);
+                    strange[1] = STEP + gap.min(least);
+                    replaced[place] += more(strange[1].min(least));
+                }
+                room.strange.extend(strange);
+            }
+        }
+        let cost = |more: i64| now.saturating_add_signed(more);
+        let mut best = (now, None);
+        for (place, &more) in deleted.iter().enumerate() {
+            if cost(more) < best.0 {
+                best = (cost(more), Some(Change::Delete(place)));
+            }
+        }
+        let mut candidates: Vec<Candidate> = Vec::new();
+        for (places, replaced) in [(&replaced, true), (&inserted, false)] {
+            for (place, &more) in places.iter().enumerate() {
+                if cost(more) < best.0 {
+                    candidates.push(Candidate { place, replaced });
                 }
             }
         }
-        let mut best = (now, None);
-        for (place, &cost) in deleted.iter().enumerate() {
-            if cost < best.0 {
-                best = (cost, Some(Change::Delete(place)));
+        self.best_word(text, &candidates, keep, room, best)
+    }
+
+    /// The first of the cheapest words at these places, by place and word, if it is cheaper than the `best` so far.
+    fn best_word(
+        &self,
+        text: &[usize],
+        candidates: &[Candidate],
+        keep: bool,
+        room: &mut Room,
+        mut best: (u64, Option<Change>),
+    ) -> Option<Change> {
+        if candidates.is_empty() {
+            return best.1;
+        }
+        let count = self.words.len().max(1);
+        room.row.resize(count, 0);
+        // By candidate: the cost of a word that no answer has, and what each word saves against that.
+        let mut strange = vec![0u64; candidates.len()];
+        let mut saved = vec![0u64; candidates.len() * count];
+        let answers = self.texts.iter().zip(&room.bands).enumerate();
+        for (answer, ((other, weight, _), &band)) in answers {
+            let tables = &mut room.tables[if keep { answer } else { 0 }];
+            if !keep {
+                self.fill(text, other, band, tables);
+            }
+            let places = &room.strange[answer * 2 * (text.len() + 1)..];
+            let cells = saved.chunks_exact_mut(count).zip(&mut strange);
+            for (candidate, (saved, strange)) in candidates.iter().zip(cells) {
+                let (place, step) = (candidate.place, usize::from(candidate.replaced));
+                let base = places[2 * place + step];
+                *strange += weight * base as u64;
+                let (columns, front, back) = tables.around(other, band, (place, place + step));
+                let through = front.iter().zip(back).map(|(x, y)| x.wrapping_add(*y));
+                let words = other[columns].iter().copied().zip(through);
+                self.save(
+                    saved,
+                    (*weight, base),
+                    words,
+                    (&mut room.row, &mut room.touched),
+                );
             }
         }
-        let (cost, place, word) = replaced.best(best.0);
-        if cost < best.0 {
-            best = (cost, Some(Change::Replace(place, word)));
-        }
-        let (cost, place, word) = inserted.best(best.0);
-        if cost < best.0 {
-            best = (cost, Some(Change::Insert(place, word)));
+        let cells = saved.chunks_exact(count).zip(strange);
+        for (candidate, (saved, strange)) in candidates.iter().zip(cells) {
+            for (word, saving) in saved.iter().enumerate() {
+                if strange - saving < best.0 {
+                    let change = if candidate.replaced {
+                        Change::Replace(candidate.place, word)
+                    } else {
+                        Change::Insert(candidate.place, word)
+                    };
+                    best = (strange - saving, Some(change));
+                }
+            }
         }
         best.1
     }
 
-    /// Adds what the words of one answer and their kin save at a place where a strange word would cost `base`; `through` has the cost of
-    /// all but the word itself where it stands in the place of each of the answer's.
+    /// Adds what the words of one answer and their kin save at a place where a strange word would cost `base`; the words come with the
+    /// cost of all but the word itself where it stands in the place of each of the answer's.
     fn save(
         &self,
-        savings: &mut Savings,
-        (place, weight, base): (usize, u64, i32),
-        other: &[usize],
-        through: &[i32],
+        saved: &mut [u64],
+        (weight, base): (u64, i32),
+        through: impl Iterator<Item = (usize, i32)>,
         (row, touched): (&mut [i32], &mut Vec<usize>),
     ) {
-        savings.strange[place] += weight * base as u64;
-        for (&word, &cost) in other.iter().zip(through) {
+        for (word, cost) in through {
             // Both are below the limits named above.
             let room = base.wrapping_sub(cost);
             if room <= 0 {
@@ -270,21 +385,18 @@ impl Median {
                 }
             }
         }
-        let cells = &mut savings.saved[place * row.len()..(place + 1) * row.len()];
         for kin in touched.drain(..) {
-            cells[kin] += weight * row[kin] as u64;
+            saved[kin] += weight * row[kin] as u64;
             row[kin] = 0;
         }
     }
 
-    /// Distances of all beginnings, and of all ends, of two texts whose distance is at most `bound`, in the cells that matter: those on
-    /// alignments that cost at most a word more, with one word of the text more, less or other.
-    fn fill(&self, text: &[usize], other: &[usize], bound: i32, tables: &mut Tables) -> Band {
+    /// Distances of all beginnings, and of all ends, of two texts in the cells of a band, which has all that matter: those on alignments
+    /// that cost at most a word more, with one word of the text more, less or other.
+    fn fill(&self, text: &[usize], other: &[usize], band: Band, tables: &mut Tables) {
         let (m, n, count) = (text.len(), other.len(), self.words.len());
         let width = n + 2;
-        // One word alone for the cost, and one for the changed word, which shifts what follows.
-        let band = Band::new(m, n, (bound / STEP) as usize + 2);
-        let Tables { front, back, .. } = tables;
+        let Tables { front, back } = tables;
         for table in [&mut *front, &mut *back] {
             table.clear();
             table.resize((m + 1) * width, NEVER);
@@ -334,44 +446,11 @@ impl Median {
                 *slot = right;
             }
         }
-        band
     }
 }
 
-/// Costs of one kind of change at each place.
-struct Savings {
-    /// Cost with a word that no answer has, by place.
-    strange: Vec<u64>,
-    /// What each word saves against that, by place and word.
-    saved: Vec<u64>,
-}
-
-impl Savings {
-    fn new(places: usize, words: usize) -> Self {
-        Self {
-            strange: vec![0; places],
-            saved: vec![0; places * words],
-        }
-    }
-
-    /// The least cost with its place and word, the first of equals; `bound` and nothing where none is below.
-    fn best(&self, bound: u64) -> (u64, usize, usize) {
-        let words = (self.saved.len() / self.strange.len().max(1)).max(1);
-        let mut best = (bound, 0, 0);
-        for (place, (row, strange)) in self.saved.chunks(words).zip(&self.strange).enumerate() {
-            for (word, saving) in row.iter().enumerate() {
-                if strange - saving < best.0 {
-                    best = (strange - saving, place, word);
-                }
-            }
-        }
-        best
-    }
-}
-
-/// Sums of two rows, as long as the shorter one; gives the least, or [`NEVER`].
-fn add(front: &[i32], back: &[i32], sums: &mut Vec<i32>) -> i32 {
-    sums.clear();
-    sums.extend(front.iter().zip(back).map(|(x, y)| x.wrapping_add(*y)));
-    sums.iter().copied().fold(NEVER, i32::min)
+/// The least sum of two entries in the same place of two rows, or [`NEVER`].
+fn least(front: &[i32], back: &[i32]) -> i32 {
+    let sums = front.iter().zip(back).map(|(x, y)| x.wrapping_add(*y));
+    sums.fold(NEVER, i32::min)
 }
