@@ -325,8 +325,9 @@ contract Registry is ReentrancyGuardTransient {
     ///         `asOf` count on either side, so nobody can join for the sake of a vote.
     /// @param voters accounts in ascending order; who is no validator any more weighs nothing
     function weigh(address[] calldata voters, uint64 asOf) external view returns (uint256 given, uint256 all) {
-        for (uint256 i; i < _validators.length; ++i) {
-            all += _weightSince(_validators[i], asOf);
+        address[] memory list = _validators;
+        for (uint256 i; i < list.length; ++i) {
+            all += _weightSince(list[i], asOf);
         }
         for (uint256 i; i < voters.length; ++i) {
             if (i != 0 && voters[i] <= voters[i - 1]) revert VotersNotAscending(i);
