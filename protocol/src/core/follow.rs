@@ -46,6 +46,8 @@ impl Posted {
 pub(super) struct Fetch {
     pub body: Option<EpochBody>,
     pub asking: bool,
+    /// When it was asked for first.
+    pub since: Option<Millis>,
     pub retry_at: Millis,
     pub turn: usize,
 }
@@ -494,6 +496,7 @@ impl Core {
             return;
         };
         f.fetch.asking = true;
+        f.fetch.since.get_or_insert(self.now);
         f.fetch.retry_at = self.now + limit::RETRY_MS;
         let sent = match &f.fetch.body {
             None => {

@@ -54,12 +54,15 @@ pub struct Dispute {
 }
 
 impl Follower {
-    /// The posted header, if this node holds it to be wrong.
-    fn refuses(&self, overrule_secs: u32) -> Option<&Posted> {
+    /// The posted header, if this node holds it to be wrong. It has to have asked for its content for `overrule_secs` itself: one that has
+    /// just started, or was cut off, knows nothing.
+    fn refuses(&self, overrule_secs: u32, now: Millis) -> Option<&Posted> {
         let posted = self.posted.as_ref()?;
         let derived = self.computed.contains_key(&posted.hash);
-        let late = self.live.block.time >= posted.time + u64::from(overrule_secs);
-        let unserved = late && self.fetch.turn > self.members_twice();
+        let secs = u64::from(overrule_secs);
+        let late = self.live.block.time >= posted.time + secs;
+        let asked = self.fetch.since.is_some_and(|t| now >= t + secs * 1_000);
+        let unserved = late && asked && self.fetch.turn > self.members_twice();
         (!derived && (posted.wrong || unserved)).then_some(posted)
     }
 
@@ -81,7 +84,7 @@ impl Core {
     pub fn disputes(&self) -> Vec<Dispute> {
         let secs = self.config.profile.params.overrule_secs;
         let lanes = self.lanes.iter();
-        let refused = lanes.filter_map(|(lane, f)| Some((*lane, f, f.refuses(secs)?)));
+        let refused = lanes.filter_map(|(lane, f)| Some((*lane, f, f.refuses(secs, self.now)?)));
         refused
             .map(|(lane, f, posted)| Dispute {
                 lane,
@@ -104,7 +107,9 @@ impl Core {
     pub(super) fn on_overrule(&mut self, token: u64, lane: u32, header: &Hash) {
         let secs = self.config.profile.params.overrule_secs;
         let known = self.lanes.get(&lane);
-        let refused = known.and_then(|f| f.refuses(secs)).map(|p| p.hash);
+        let refused = known
+            .and_then(|f| f.refuses(secs, self.now))
+            .map(|p| p.hash);
         let validator = self.own_account(lane, role::VALIDATOR).is_some();
         let vote = self
             .vote_against(header)
@@ -122,7 +127,7 @@ impl Core {
         let Some(f) = self.lanes.get_mut(&lane) else {
             return;
         };
-        let Some(posted) = f.refuses(params.overrule_secs).cloned() else {
+        let Some(posted) = f.refuses(params.overrule_secs, now).cloned() else {
             return;
         };
         let (header, hash) = (posted.header, posted.hash);
