@@ -10,12 +10,12 @@ use std::{
 use assay_tests::{Network, Process, eventually};
 use serde_json::Value;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_assay-under-test");
-const LIMIT: Duration = Duration::from_secs(240);
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_assay-under-test");
+pub(crate) const LIMIT: Duration = Duration::from_secs(240);
 const ITEMS: usize = 24;
 
 /// Items with three classes, a quarter of them gold, and the answers that a careful labeler gives.
-fn write_items(dir: &Path) -> (String, String) {
+pub(crate) fn write_items(dir: &Path) -> (String, String) {
     let (mut items, mut answers) = (String::new(), String::from("item,label\n"));
     for i in 0..ITEMS {
         let label = ["red", "green", "blue"][i % 3];
@@ -37,7 +37,7 @@ fn write_items(dir: &Path) -> (String, String) {
 }
 
 /// Publishes, waits until the escrow is funded and the task open, and gives its id.
-fn publish(client: &Process, items: &str) -> String {
+pub(crate) fn publish(client: &Process, items: &str) -> String {
     client
         .ask(&[
             "publish",
@@ -77,17 +77,17 @@ fn show(node: &Process, task: &str) -> Option<Value> {
     node.ask(&["task", "show", task]).ok()
 }
 
-fn outcome(node: &Process, task: &str) -> Option<Value> {
+pub(crate) fn outcome(node: &Process, task: &str) -> Option<Value> {
     show(node, task)
         .map(|v| v["outcome"].clone())
         .filter(|o| !o.is_null())
 }
 
 /// People at their terminals: whoever's program ended goes on while the task is not over.
-struct Workers(BTreeMap<usize, Child>);
+pub(crate) struct Workers(pub BTreeMap<usize, Child>);
 
 impl Workers {
-    fn keep_working(&mut self, labelers: &[Process], task: &str, answers: &str) {
+    pub fn keep_working(&mut self, labelers: &[Process], task: &str, answers: &str) {
         for (i, labeler) in labelers.iter().enumerate() {
             let running = self
                 .0
