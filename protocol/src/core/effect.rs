@@ -56,10 +56,6 @@ pub enum Op {
 
 /// A transaction for the chain client's outbox; each is idempotent by its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "moved through one queue, never stored in bulk"
-)]
 pub enum ChainCall {
     /// `TaskEscrow.fund`.
     Fund {

@@ -783,11 +783,11 @@ impl Village {
     /// The header that the chain took last.
     pub fn last_posted(&self) -> EpochHeader {
         let facts = self.blocks.iter().flat_map(|b| &b.facts);
-        let headers = facts.filter_map(|fact| match fact {
+        let mut headers = facts.filter_map(|fact| match fact {
             ChainFact::EpochPosted { header, .. } => Some((**header).clone()),
             _ => None,
         });
-        headers.last().unwrap()
+        headers.next_back().unwrap()
     }
 
     /// Claims everything that node `i` can prove, for everybody; returns what was paid to whom.
