@@ -50,6 +50,8 @@ pub const TASKS_OPEN_MAX: usize = 1_000;
 pub const POOL_RECORDS_MAX: usize = 65_536;
 /// Bytes of a record that can be put on the chain (`TaskEscrow.MAX_RECORD_BYTES`).
 pub const FORCED_BYTES_MAX: usize = 32 * 1024;
+/// Signed proposals of one epoch that a member keeps as evidence.
+pub const PROPOSALS_KEPT_MAX: usize = 1_024;
 /// Records named in one epoch.
 pub const EPOCH_RECORDS_MAX: usize = 16_384;
 /// Records asked for in one request.

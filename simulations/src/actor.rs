@@ -8,10 +8,11 @@ use assay_protocol::{
     amount::Amount,
     codec,
     core::Effect,
-    crypto::{NodeKeypair, hash},
+    crypto::{EvmKey, NodeKeypair, hash},
     id::{Blob, NetworkId, NodeKey, RecordId},
     limit,
-    message::{Commit, Envelope, Kind, Request, Response, topic},
+    message::{Commit, Envelope, EpochBody, EpochHeader, Kind, Request, Response, topic},
+    network::NetworkProfile,
 };
 
 use crate::{rng::Stream, scenario::ActorKind};
@@ -26,6 +27,8 @@ pub struct Actor {
     /// What it does.
     pub kind: ActorKind,
     keys: NodeKeypair,
+    /// What a second header is signed with; only for who shows one.
+    signer: Option<(EvmKey, NetworkProfile)>,
     network: NetworkId,
     topic: String,
     luck: Stream,
@@ -36,20 +39,20 @@ pub struct Actor {
 }
 
 impl Actor {
-    /// A wrapper that holds the node's own key, as its owner would.
+    /// A wrapper that holds the node's own keys, as its owner would.
     pub fn new(
         kind: ActorKind,
-        keys: NodeKeypair,
-        network: NetworkId,
-        network_name: &str,
+        (keys, evm): (NodeKeypair, &EvmKey),
+        profile: &NetworkProfile,
         luck: Stream,
     ) -> Self {
-        let topic = topic(network_name, "class");
+        let signs = kind == ActorKind::TwoFaced;
         Self {
             kind,
             keys,
-            network,
-            topic,
+            signer: signs.then(|| (evm.clone(), profile.clone())),
+            network: profile.id(),
+            topic: topic(&profile.name, "class"),
             luck,
             extra: EXTRA_REQUEST,
             seen: BTreeSet::new(),
@@ -114,9 +117,36 @@ impl Actor {
                 Vec::new()
             }
             (ActorKind::Mute, Request::Gather { .. } | Request::Propose { .. }) => Vec::new(),
-            (ActorKind::Liar, Request::Propose { body, mut header }) => {
-                header.total_owed = Amount(header.total_owed.0 + 1);
-                vec![own(&Request::Propose { body, header })]
+            (
+                ActorKind::Liar,
+                Request::Propose {
+                    body,
+                    header,
+                    signature,
+                },
+            ) => vec![own(&Request::Propose {
+                body,
+                header: one_more_owed(header),
+                signature,
+            })],
+            (
+                ActorKind::TwoFaced,
+                Request::Propose {
+                    body,
+                    header,
+                    signature,
+                },
+            ) => {
+                let shown = if self.sees_the_other(to) {
+                    self.other_proposal(body, header)
+                } else {
+                    Request::Propose {
+                        body,
+                        header,
+                        signature,
+                    }
+                };
+                vec![own(&shown)]
             }
             (ActorKind::Equivocator, Request::Submit { envelope })
                 if envelope.kind == Kind::Commit =>
@@ -182,7 +212,7 @@ impl Actor {
         self.extra(to, codec::encode(&Request::Submit { envelope }))
     }
 
-    /// Every second member that we meet is shown the other commit.
+    /// Every second member that we meet is shown the other one.
     fn sees_the_other(&mut self, to: NodeKey) -> bool {
         let next = self.sides.len() % 2 == 1;
         *self.sides.entry(to).or_insert(next)
@@ -200,6 +230,20 @@ impl Actor {
             envelope.seq,
             &Commit { digest },
         )
+    }
+
+    /// Another header for the same view, with our signature as well.
+    fn other_proposal(&self, body: EpochBody, header: EpochHeader) -> Request {
+        let header = one_more_owed(header);
+        let (evm, profile) = self
+            .signer
+            .as_ref()
+            .expect("two-faced actors have a signer");
+        Request::Propose {
+            signature: evm.sign(&header.signing_digest(profile)),
+            body,
+            header,
+        }
     }
 
     fn forged(&mut self, envelope: &Envelope, to: NodeKey, roster: &[NodeKey]) -> Vec<Effect> {
@@ -266,5 +310,13 @@ impl Actor {
                 bytes: vec![0; limit::GOSSIP_BYTES_MAX + 1],
             },
         ]
+    }
+}
+
+/// A header that no records give.
+fn one_more_owed(header: EpochHeader) -> EpochHeader {
+    EpochHeader {
+        total_owed: Amount(header.total_owed.0 + 1),
+        ..header
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use assay_protocol::{
     amount::Amount,
     core::ChainCall,
-    crypto::{BINDING_DOMAIN, EvmKey, NodeKeypair, binding_message},
+    crypto::{BINDING_DOMAIN, EvmKey, NodeKeypair, binding_message, recover},
     id::{Account, Blob, Hash, TaskId},
     message::BlockNews,
     network::NetworkProfile,
@@ -124,6 +124,27 @@ impl Chain {
                     let accused = self.ledger.signatures(header.lane, header.epoch).to_vec();
                     let result = self.ledger.overrule(from, header, &accused, votes);
                     ("overrule", result)
+                }
+                ChainCall::ProveEquivocation {
+                    account,
+                    proposed,
+                    signature,
+                    other,
+                    other_signature,
+                } => {
+                    let posted = self.ledger.signatures(other.lane, other.epoch);
+                    let digest = other.signing_digest(&self.profile);
+                    let own = posted
+                        .iter()
+                        .find(|s| recover(&digest, s) == Some(*account));
+                    let second: Vec<_> = other_signature.or(own.copied()).into_iter().collect();
+                    let result = self.ledger.prove_equivocation(
+                        from,
+                        (proposed, other),
+                        &[*signature],
+                        &second,
+                    );
+                    ("prove-equivocation", result)
                 }
             };
             match result {

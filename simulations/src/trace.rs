@@ -179,6 +179,19 @@ pub fn called(p: Payload, call: &ChainCall) -> Payload {
         ChainCall::Overrule { header, votes } => {
             p.number(4).bytes(&codec::encode(&(header, votes)))
         }
+        ChainCall::ProveEquivocation {
+            account,
+            proposed,
+            signature,
+            other,
+            other_signature,
+        } => p.number(6).bytes(&codec::encode(&(
+            account,
+            proposed,
+            signature,
+            other,
+            other_signature,
+        ))),
     }
 }
 
@@ -217,6 +230,15 @@ fn noticed(p: Payload, notice: &Notice) -> Payload {
             .bytes(&record.0)
             .bytes(kind.as_bytes()),
         Notice::Revoked { lane, from } => p.number(10).number((*lane).into()).number(*from),
+        Notice::DoubleSigned {
+            lane,
+            epoch,
+            account,
+        } => p
+            .number(12)
+            .number((*lane).into())
+            .number(*epoch)
+            .bytes(&account.0),
         Notice::FallbackOpened {
             task,
             client,

@@ -173,6 +173,15 @@ fn event(notice: Notice) -> Event {
             kind: kind.to_owned(),
         },
         Notice::Revoked { lane, from } => Event::Revoked { lane, from },
+        Notice::DoubleSigned {
+            lane,
+            epoch,
+            account,
+        } => Event::DoubleSigned {
+            lane,
+            epoch,
+            account,
+        },
         Notice::Alarm { text } => Event::Alarm { text },
     }
 }

@@ -753,6 +753,15 @@ pub enum Event {
         /// First epoch taken back.
         from: u64,
     },
+    /// A committee member signed two headers for one view; this node takes both to the chain.
+    DoubleSigned {
+        /// Lane.
+        lane: u32,
+        /// Epoch.
+        epoch: u64,
+        /// The member.
+        account: Account,
+    },
     /// Something that a person should see.
     Alarm {
         /// What, and what to do.
@@ -772,7 +781,10 @@ impl Event {
             | Self::Forced { task, .. }
             | Self::Finished { task, .. }
             | Self::FallbackOpened { task, .. } => Some(*task),
-            Self::Anchored { .. } | Self::Revoked { .. } | Self::Alarm { .. } => None,
+            Self::Anchored { .. }
+            | Self::Revoked { .. }
+            | Self::DoubleSigned { .. }
+            | Self::Alarm { .. } => None,
         }
     }
 }

@@ -15,6 +15,7 @@ use assay_protocol::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    equivocation::Equivocation,
     error::ChainError,
     shares::{DatasetVersion, Till},
     stake::{self, LaneLoss},
@@ -54,6 +55,8 @@ pub(super) enum Intent {
         /// Rising by account.
         votes: Vec<(Account, EvmSignature)>,
     },
+    /// The member is punished for two headers of one view.
+    ProveEquivocation(Equivocation),
     /// Our account is registered with this node key.
     Register {
         node_key: NodeKey,
@@ -141,6 +144,19 @@ impl From<ChainCall> for Intent {
                 header: Box::new(header),
                 votes,
             },
+            ChainCall::ProveEquivocation {
+                account,
+                proposed,
+                signature,
+                other,
+                other_signature,
+            } => Self::ProveEquivocation(Equivocation {
+                account,
+                proposed,
+                signature,
+                other,
+                other_signature,
+            }),
         }
     }
 }
@@ -175,6 +191,12 @@ impl Intent {
                 key.extend_from_slice(&header.hash().0);
                 // More votes can do what fewer cannot.
                 key.extend_from_slice(&(votes.len() as u32).to_be_bytes());
+            }
+            Self::ProveEquivocation(e) => {
+                key.push(b'Y');
+                key.extend_from_slice(&e.account.0);
+                key.extend_from_slice(&e.proposed.hash().0);
+                key.extend_from_slice(&e.other.hash().0);
             }
             Self::Register { node_key, .. } => {
                 key.push(b'R');
@@ -282,6 +304,10 @@ impl Intent {
                 header.epoch,
                 header.lane,
                 votes.len()
+            ),
+            Self::ProveEquivocation(e) => format!(
+                "show that 0x{} signed two headers for epoch {} of lane {}",
+                e.account, e.other.epoch, e.other.lane
             ),
             Self::Register { node_key, .. } => format!("register node key {node_key}"),
             Self::Claim(c) => format!(

@@ -16,6 +16,7 @@ mod audit;
 mod bindings;
 mod deploy;
 mod endpoint;
+mod equivocation;
 mod error;
 mod facts;
 mod intent;

@@ -341,8 +341,16 @@ impl EventLoop {
             }
             Effect::Submit(call) => self.chain.submit(call),
             Effect::Notify(notice) => {
-                if let Notice::Alarm { text } = &notice {
-                    tracing::error!(text, "alarm");
+                match &notice {
+                    Notice::Alarm { text } => tracing::error!(text, "alarm"),
+                    Notice::DoubleSigned {
+                        lane,
+                        epoch,
+                        account,
+                    } => {
+                        tracing::warn!(lane, epoch, member = %account, "a member signed two headers for one view")
+                    }
+                    _ => {}
                 }
                 // Nobody listening is fine.
                 let _ = self.notices.send(notice);

@@ -40,6 +40,7 @@ struct Proposing {
     body: EpochBody,
     header: EpochHeader,
     digest: Hash,
+    signature: EvmSignature,
     applied: Box<Applied>,
     votes: BTreeMap<u8, EvmSignature>,
     resend: BTreeMap<NodeKey, Millis>,
@@ -49,7 +50,7 @@ struct Proposing {
 /// Where a lane's committee stands, as one member sees it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Agreement {
-    view: u32,
+    pub view: u32,
     view_since: Option<Millis>,
     gathering: Option<Gathering>,
     proposing: Option<Proposing>,
@@ -299,6 +300,7 @@ impl Core {
             body,
             header,
             digest,
+            signature: own,
             applied: Box::new(applied),
             votes: place.map(|p| (p, own)).into_iter().collect(),
             resend: others.into_iter().map(|m| (m, now)).collect(),
@@ -357,6 +359,7 @@ impl Core {
         let request = Request::Propose {
             body: p.body.clone(),
             header: p.header.clone(),
+            signature: p.signature,
         };
         let (epoch, view) = (p.body.epoch, p.body.view);
         for member in &due {
@@ -425,6 +428,7 @@ impl Core {
         from: NodeKey,
         body: EpochBody,
         header: EpochHeader,
+        signature: &EvmSignature,
     ) {
         let lane = body.lane;
         if !self.is_member(lane) {
@@ -434,13 +438,25 @@ impl Core {
             );
         }
         let now = self.now;
+        let digest = header.signing_digest(&self.config.profile);
+        let Some(f) = self.lanes.get(&lane) else {
+            return;
+        };
+        let member = f.live.member_index(&from).is_some();
+        let account = f.live.account_of(&from).map(|a| a.0).filter(|_| member);
+        let signer = account.filter(|a| recover(&digest, signature) == Some(*a));
+        if let Some(account) = signer.filter(|_| header.lane == lane) {
+            self.on_shown(account, &header, *signature);
+        }
         let Some(f) = self.lanes.get_mut(&lane) else {
             return;
         };
         let why = if body.epoch != f.live.epoch + 1 || f.posted.is_some() {
             Some(format!("this node is at epoch {}", f.live.epoch))
-        } else if f.live.member_index(&from).is_none() {
+        } else if !member {
             Some("only members propose".to_owned())
+        } else if signer.is_none() {
+            Some("the header does not carry its proposer's signature".to_owned())
         } else if body.records.len() > limit::EPOCH_RECORDS_MAX {
             Some("too many records".to_owned())
         } else if !f.live.head_posted || f.live.block.number < body.block.number {

@@ -96,6 +96,19 @@ pub enum ChainCall {
         /// Validators against it and their signatures, rising by account.
         votes: Vec<(Account, EvmSignature)>,
     },
+    /// `Disputes.proveEquivocation`: a member signed two headers for one view.
+    ProveEquivocation {
+        /// The member.
+        account: Account,
+        /// The header that it proposed.
+        proposed: Box<EpochHeader>,
+        /// Its signature of that.
+        signature: EvmSignature,
+        /// The other header.
+        other: Box<EpochHeader>,
+        /// Its signature of the other; none when that is posted, and the signature stands in the posting transaction.
+        other_signature: Option<EvmSignature>,
+    },
 }
 
 /// News for people and for the programs that act for them.
@@ -176,6 +189,15 @@ pub enum Notice {
         lane: u32,
         /// First epoch taken back.
         from: u64,
+    },
+    /// A committee member signed two headers for one view; this node takes both to the chain.
+    DoubleSigned {
+        /// Lane.
+        lane: u32,
+        /// Epoch.
+        epoch: u64,
+        /// The member.
+        account: Account,
     },
     /// Something is wrong that a person should see.
     Alarm {

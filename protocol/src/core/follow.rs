@@ -6,6 +6,7 @@ use super::{
     Asked, Core, Effect, Family, Millis, Notice, Op,
     agree::Agreement,
     effect::{epoch_key, fallback_key},
+    equivocation::Shown,
     overrule::Overrule,
 };
 use crate::{
@@ -22,7 +23,8 @@ use crate::{
 pub(super) struct Posted {
     pub header: Box<EpochHeader>,
     pub hash: Hash,
-    pub signers: usize,
+    /// Places of the signers in the committee.
+    pub signers: Vec<u8>,
     /// Chain time of the post, seconds.
     pub time: u64,
     /// It does not follow from the records that it names itself.
@@ -64,6 +66,7 @@ pub(super) struct Follower {
     pub posted: Option<Posted>,
     pub fetch: Fetch,
     pub overrule: Overrule,
+    pub shown: Shown,
     /// Epochs that we computed ourselves, by header hash.
     pub computed: BTreeMap<Hash, (EpochBody, Applied)>,
     pub agreement: Agreement,
@@ -86,6 +89,7 @@ impl Follower {
             posted: None,
             fetch: Fetch::default(),
             overrule: Overrule::default(),
+            shown: Shown::default(),
             computed: BTreeMap::new(),
             agreement: Agreement::default(),
             dirty: true,
@@ -124,7 +128,7 @@ impl Follower {
                     found = Some(Posted {
                         hash: header.hash(),
                         header: header.clone(),
-                        signers: signers.len(),
+                        signers: signers.clone(),
                         time,
                         wrong: false,
                     });
@@ -206,6 +210,7 @@ impl Core {
                         f.posted = None;
                         f.fetch = Fetch::default();
                         f.overrule = Overrule::default();
+                        f.shown = Shown::default();
                         f.agreement = Agreement::default();
                         f.computed.clear();
                         f.alarmed = false;
@@ -223,6 +228,7 @@ impl Core {
             f.dirty = true;
             if f.posted.is_none() {
                 f.posted = f.next_posted();
+                self.compare_shown(lane);
             }
             self.keep_fallbacks(lane);
             self.fold_old_news(lane);
@@ -301,7 +307,7 @@ impl Core {
             let Some((body, applied)) = f.computed.remove(&posted.hash) else {
                 return;
             };
-            self.adopt(lane, &body, applied, posted.signers);
+            self.adopt(lane, &body, applied, posted.signers.len());
         }
     }
 
@@ -405,6 +411,7 @@ impl Core {
         f.computed.clear();
         f.fetch = Fetch::default();
         f.overrule = Overrule::default();
+        f.shown = Shown::default();
         f.agreement = Agreement::default();
         f.dirty = true;
         f.flat = Some(flat);

@@ -18,6 +18,7 @@ mod client;
 mod custody;
 mod deliver;
 mod effect;
+mod equivocation;
 mod follow;
 mod input;
 mod labeler;
@@ -331,7 +332,11 @@ impl Core {
             }
             Ok(Request::Submit { envelope }) => self.on_submit(token, from, envelope),
             Ok(Request::Gather { body }) => self.on_gather(token, &body),
-            Ok(Request::Propose { body, header }) => self.on_propose(token, from, body, header),
+            Ok(Request::Propose {
+                body,
+                header,
+                signature,
+            }) => self.on_propose(token, from, body, header, &signature),
             Ok(Request::Overrule { lane, header }) => self.on_overrule(token, lane, &header),
             Ok(
                 Request::GetEpoch { .. }

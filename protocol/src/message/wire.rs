@@ -43,6 +43,8 @@ pub enum Request {
         body: EpochBody,
         /// The header that the leader computed from it.
         header: EpochHeader,
+        /// The leader's own EIP-712 signature over the header: two of them for one view convict it.
+        signature: EvmSignature,
     },
     /// Validator to validator: can you not derive this posted header either? Then sign that it be taken back.
     Overrule {

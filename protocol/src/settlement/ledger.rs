@@ -249,6 +249,8 @@ pub struct Ledger {
     paid: BTreeMap<(u32, Account), Amount>,
     claimed: Amount,
     staked: Amount,
+    /// Who was punished for two headers of one (lane, epoch, view, term).
+    equivocated: BTreeSet<((u32, u64, u32, u64), Account)>,
 }
 
 impl Ledger {
@@ -274,6 +276,7 @@ impl Ledger {
             paid: BTreeMap::new(),
             claimed: Amount::ZERO,
             staked: Amount::ZERO,
+            equivocated: BTreeSet::new(),
         }
     }
 
@@ -739,6 +742,41 @@ impl Ledger {
         let once: BTreeSet<Account> = signers.into_iter().collect();
         for account in once {
             self.slash(account, reporter);
+        }
+        Ok(())
+    }
+
+    /// `Disputes.proveEquivocation`: whoever signed two headers for one view of one term pays and is out; the lane stays where it is.
+    ///
+    /// # Errors
+    /// [`LedgerError::Header`] when these are not two such headers, or not signed by the same registered accounts in the same order.
+    pub fn prove_equivocation(
+        &mut self,
+        reporter: Account,
+        (first, second): (&EpochHeader, &EpochHeader),
+        first_signatures: &[EvmSignature],
+        second_signatures: &[EvmSignature],
+    ) -> Result<(), LedgerError> {
+        let view = |h: &EpochHeader| (h.lane, h.epoch, h.view, h.term);
+        if first == second || view(first) != view(second) {
+            return Err(LedgerError::Header("not two headers for one view"));
+        }
+        let signers = |header: &EpochHeader, signatures: &[EvmSignature]| {
+            let digest = header.signing_digest(&self.profile);
+            let all = signatures.iter().map(|s| recover(&digest, s));
+            all.collect::<Option<Vec<Account>>>()
+        };
+        let (a, b) = (
+            signers(first, first_signatures),
+            signers(second, second_signatures),
+        );
+        let same = a.filter(|a| b.as_ref() == Some(a));
+        let known = same.filter(|all| all.iter().all(|a| self.members.contains_key(a)));
+        let accounts = known.ok_or(LedgerError::Header("signed by others, or somebody unknown"))?;
+        for account in accounts {
+            if self.equivocated.insert((view(first), account)) {
+                self.slash(account, reporter);
+            }
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use assay_protocol::{
     codec,
     core::epoch_key,
     crypto::{BINDING_DOMAIN, EvmKey, NodeKeypair, binding_message},
-    id::{Account, Hash, Salt, TaskId},
+    id::{Account, EvmSignature, Hash, Salt, TaskId},
     lane::{Bonus, Evidence, FlatFile, FlatPay, FlatPayouts, LaneState, PayoutFile, state_root},
     merkle::{self, ShareTree},
     message::{
@@ -154,6 +154,7 @@ fn vectors() -> BTreeMap<String, String> {
             codec::encode(&Request::Propose {
                 body: body.clone(),
                 header,
+                signature: EvmSignature([7; 64]),
             }),
         ),
         (

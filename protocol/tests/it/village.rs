@@ -11,7 +11,7 @@ use assay_protocol::{
         ChainCall, Command, Config, Core, Effect, Family, GoldSecret, Input, Notice, Op,
         RequestFault, Restored, fallback_key,
     },
-    crypto::{BINDING_DOMAIN, EvmKey, NodeKeypair, binding_message, hash},
+    crypto::{BINDING_DOMAIN, EvmKey, NodeKeypair, binding_message, hash, recover},
     id::{Account, Blob, EvmSignature, Hash, NodeKey, Salt, ShardHash, TaskId},
     lane::{Claim, Fallback, LaneState, PayoutFile, role},
     message::{
@@ -87,6 +87,8 @@ pub struct Village {
     pub censored: BTreeSet<usize>,
     /// Every record that a labeler sends to a validator goes to the chain as well.
     pub doubled: bool,
+    /// Who shows another header to whom than to the rest, signed as well.
+    pub two_faced: BTreeSet<(usize, usize)>,
     /// What the last proposed epoch is made of.
     proposed: Option<EpochBody>,
 }
@@ -216,6 +218,7 @@ impl Village {
             alarms: None,
             censored: BTreeSet::new(),
             doubled: false,
+            two_faced: BTreeSet::new(),
             proposed: None,
         };
         for i in 0..village.people.len() {
@@ -435,7 +438,7 @@ impl Village {
                     from,
                     to,
                     id,
-                    bytes,
+                    mut bytes,
                 } => {
                     if self.down.contains(&to) || self.people[to].core.is_none() {
                         self.mail.push_back(Mail::Response {
@@ -454,7 +457,12 @@ impl Village {
                         continue;
                     }
                     match codec::decode(&bytes, usize::MAX) {
-                        Ok(Request::Propose { body, .. }) => self.proposed = Some(body),
+                        Ok(Request::Propose { body, header, .. }) => {
+                            if self.two_faced.contains(&(from, to)) {
+                                bytes = self.other_proposal(from, &body, header);
+                            }
+                            self.proposed = Some(body);
+                        }
                         Ok(Request::Submit { .. }) if self.censored.contains(&from) => {
                             let refused = Response::refused(true, "not you");
                             self.mail.push_back(Mail::Response {
@@ -496,6 +504,17 @@ impl Village {
             }
         }
         panic!("the mail never ends");
+    }
+
+    /// A proposal of another header for the same view, with its proposer's signature.
+    fn other_proposal(&self, from: usize, body: &EpochBody, mut header: EpochHeader) -> Vec<u8> {
+        header.total_owed.0 += 1;
+        let digest = header.signing_digest(&self.profile);
+        codec::encode(&Request::Propose {
+            body: body.clone(),
+            signature: self.people[from].evm.sign(&digest),
+            header,
+        })
     }
 
     /// What a node's storage answers without its core.
@@ -565,6 +584,29 @@ impl Village {
                 ChainCall::Overrule { header, votes } => {
                     let accused = self.ledger.signatures(header.lane, header.epoch).to_vec();
                     self.ledger.overrule(account, header, &accused, votes)
+                }
+                ChainCall::ProveEquivocation {
+                    account: accused,
+                    proposed,
+                    signature,
+                    other,
+                    other_signature,
+                } => {
+                    let posted = self.ledger.signatures(other.lane, other.epoch);
+                    let digest = other.signing_digest(&self.profile);
+                    let own = posted
+                        .iter()
+                        .find(|s| recover(&digest, s) == Some(*accused));
+                    let second = other_signature
+                        .or(own.copied())
+                        .into_iter()
+                        .collect::<Vec<_>>();
+                    self.ledger.prove_equivocation(
+                        account,
+                        (proposed, other),
+                        &[*signature],
+                        &second,
+                    )
                 }
             };
             if let Err(error) = result {

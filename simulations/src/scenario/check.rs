@@ -235,12 +235,12 @@ impl Population {
             }
             ActorKind::Withholder | ActorKind::Equivocator => self.role == Role::Labeler,
             ActorKind::GoldWithholder => self.role == Role::Client,
-            ActorKind::Mute | ActorKind::Liar => self.role == Role::Validator,
+            ActorKind::Mute | ActorKind::Liar | ActorKind::TwoFaced => self.role == Role::Validator,
         };
         if !fits {
             return bad(
                 "actor",
-                "withholder and equivocator are labelers, gold-withholder is a client, mute and liar are validators",
+                "withholder and equivocator are labelers, gold-withholder is a client, mute, liar and two-faced are validators",
             );
         }
         if self.must_not_profit && self.role != Role::Labeler {

@@ -88,6 +88,8 @@ pub enum ActorKind {
     Mute,
     /// Validator: proposes headers that do not follow from the records, and votes with worthless signatures.
     Liar,
+    /// Validator: signs another header as well and shows it to half of the committee.
+    TwoFaced,
 }
 
 /// How labelers choose an answer.

@@ -104,9 +104,8 @@ impl Simulation {
                     account: evm.account(),
                     actor: Actor::new(
                         population.actor,
-                        node_keys.clone(),
-                        profile.id(),
-                        &profile.name,
+                        (node_keys.clone(), &evm),
+                        &profile,
                         actor_luck,
                     ),
                     keys: node_keys,

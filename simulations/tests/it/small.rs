@@ -208,6 +208,23 @@ fn a_mute_or_lying_validator_of_four_stops_nothing() {
 }
 
 #[test]
+fn a_two_faced_validator_of_four_stops_nothing_and_loses_its_seat() {
+    let bad = "count = 3\n[[population]]\nname = \"bad\"\nrole = \"validator\"\ncount = 1\nactor = \"two-faced\"\n";
+    let text = SMALL.replacen(
+        "count = 4\nchurn = { up_ms = 90_000, down_ms = 4_000 }\n",
+        bad,
+        1,
+    );
+    let evidence = run(&scenario(&text), 4);
+    assert_eq!(failed(&evidence), Vec::<&str>::new());
+    assert!(
+        evidence.calls_done.contains_key("prove-equivocation"),
+        "{:?}",
+        evidence.calls_done
+    );
+}
+
+#[test]
 fn an_equivocator_never_closes_the_reveal_phase_on_an_honest_labeler() {
     let path =
         std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/equivocator-race.toml");

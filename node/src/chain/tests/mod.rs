@@ -2,6 +2,7 @@
 //! answers where a test wants it.
 
 mod endpoints;
+mod equivocation;
 mod forced;
 mod kills;
 mod money;
