@@ -248,8 +248,6 @@ contract Bonuses is Checks {
     }
 }
 
-/// @dev Each step builds trees; a quarter of the steps that the cheaper invariants get.
-/// forge-config: default.invariant.runs = 64
 contract SplitterInvariantsTest is Checks {
     Market private market;
 
@@ -314,8 +312,6 @@ contract SplitterInvariantsTest is Checks {
     }
 }
 
-/// @dev Each step builds trees; a quarter of the steps that the cheaper invariants get.
-/// forge-config: default.invariant.runs = 64
 contract BonusInvariantsTest is Checks {
     Bonuses private bonuses;
 

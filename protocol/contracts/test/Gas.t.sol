@@ -9,13 +9,11 @@ import {TaskEscrow} from "../src/TaskEscrow.sol";
 import {Trees} from "./Trees.sol";
 import {World} from "./World.sol";
 
-/// @dev What each call costs as a transaction of its own (base cost and calldata included). Every call runs isolated, so
-///      storage and accounts are cold as on a chain. Costs must be exactly those of gas.snapshot.json:
+/// @dev What each call costs as a transaction of its own (base cost and calldata included) under the rules of one fork. Every call runs
+///      isolated, so storage and accounts are cold as on a chain. Costs must be exactly those of gas.snapshot.json:
 ///
 ///          ASSAY_GAS=write forge test --match-contract Gas --threads 1     # after a change that is meant
-///
-/// forge-config: default.isolate = true
-contract GasTest is World {
+abstract contract GasTest is World {
     address private constant CLIENT = address(0xC11E);
     string private constant SNAPSHOT = "test/gas.snapshot.json";
     /// @dev Depth of a tree with a million leaves.
@@ -23,7 +21,11 @@ contract GasTest is World {
 
     event log(string line);
 
+    /// @dev Whose rules hold, in lower case.
+    function _fork() internal pure virtual returns (string memory);
+
     function setUp() public {
+        vm.setEvmVersion(_fork());
         _deploy(1, 21);
         token.mint(address(this), 1_000_000e6);
         token.approve(address(escrow), type(uint256).max);
@@ -33,7 +35,7 @@ contract GasTest is World {
     function _exactly(string memory key) private returns (uint256 used) {
         used = vm.lastCallGas().used;
         yes(used > 21_000, "measured as a transaction");
-        string memory place = string.concat(".", key);
+        string memory place = string.concat(".", _fork(), ".", key);
         if (keccak256(bytes(vm.envOr("ASSAY_GAS", string("")))) == keccak256("write")) {
             vm.writeJson(vm.toString(used), SNAPSHOT, place);
         }
@@ -271,6 +273,39 @@ contract GasTest is World {
         eq(epoch, 0, "taken back");
     }
 
+    /// @dev A header taken back by the least number of votes; all fifteen who signed it pay.
+    function test_gas_of_overruling() public {
+        _deploy(1, 21, 1 days);
+        token.mint(address(this), 1_000_000e6);
+        token.approve(address(escrow), type(uint256).max);
+        _validators(15);
+        anchor.drawCommittee(0);
+        SettledTask[] memory settled = _one(_tasks(1, "wrong")[0], address(this));
+        vm.roll(vm.getBlockNumber() + 1);
+        (EpochHeader memory h, uint256 bits, bytes memory signatures) =
+            _header(15, settled, keccak256("tree"), 1_000_000);
+        anchor.post(h, settled, bits, signatures);
+        Disputes.Evidence memory e = Disputes.Evidence(new EpochHeader[](1), signatures, address(0x4E90));
+        e.chain[0] = h;
+        (, bytes memory votes) = _quorum(0, disputes.overruleDigest(anchor.hashHeader(h)), 8);
+        disputes.overrule(e, votes);
+        _exactly("overrule_8_of_15");
+        (uint64 epoch,,) = anchor.head(0);
+        eq(epoch, 0, "taken back");
+    }
+
+    function test_gas_of_a_forced_record() public {
+        _validators(3);
+        anchor.drawCommittee(0);
+        bytes32 task = _tasks(1, "forced")[0];
+        bytes memory record = new bytes(4096);
+        for (uint256 i; i < record.length; ++i) {
+            record[i] = 0x5a;
+        }
+        escrow.forceRecord(task, address(this), record);
+        _exactly("force_record_4096_bytes");
+    }
+
     function test_gas_of_a_fallback() public {
         _validators(3);
         anchor.drawCommittee(0);
@@ -309,5 +344,27 @@ contract GasTest is World {
         vm.warp(vm.getBlockTimestamp() + UNBOND);
         registry.withdraw(new EpochHeader[](0), new Registry.LossLeaf[][](0));
         _exactly("withdraw_validator");
+    }
+}
+
+/// forge-config: default.isolate = true
+contract CancunGasTest is GasTest {
+    function _fork() internal pure override returns (string memory) {
+        return "cancun";
+    }
+}
+
+/// @dev Since Prague what carries much calldata has a floor (EIP-7623).
+/// forge-config: default.isolate = true
+contract PragueGasTest is GasTest {
+    function _fork() internal pure override returns (string memory) {
+        return "prague";
+    }
+}
+
+/// forge-config: default.isolate = true
+contract OsakaGasTest is GasTest {
+    function _fork() internal pure override returns (string memory) {
+        return "osaka";
     }
 }

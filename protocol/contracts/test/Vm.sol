@@ -29,6 +29,7 @@ interface Vm {
     function roll(uint256 blockNumber) external;
     function setBlockhash(uint256 blockNumber, bytes32 hash) external;
     function chainId(uint256 id) external;
+    function setEvmVersion(string calldata evm) external;
     function getNonce(address account) external view returns (uint64);
     function computeCreateAddress(address deployer, uint256 nonce) external pure returns (address);
     function getBlockNumber() external view returns (uint256);
