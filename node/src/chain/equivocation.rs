@@ -28,7 +28,7 @@ pub(super) struct Equivocation {
 
 impl Equivocation {
     /// The key under which `Disputes` books the punishment.
-    fn offence(&self) -> Hash {
+    pub(super) fn offence(&self) -> Hash {
         let h = &self.proposed;
         keccak(&(h.lane, h.epoch, h.view, h.term).abi_encode())
     }

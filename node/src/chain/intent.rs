@@ -162,7 +162,8 @@ impl From<ChainCall> for Intent {
 }
 
 impl Intent {
-    /// The name of the intent in the outbox: network, account, kind and ids. Two equal wishes have one name.
+    /// The name of the intent in the outbox: network, account, kind and ids. Two equal wishes have one name, of at most
+    /// `assay_storage::KEY_BYTES_MAX` bytes.
     pub fn key(&self, network: &NetworkId, account: &Account) -> Vec<u8> {
         let mut key = vec![FORM];
         key.extend_from_slice(&network.0);
@@ -194,9 +195,8 @@ impl Intent {
             }
             Self::ProveEquivocation(e) => {
                 key.push(b'Y');
+                key.extend_from_slice(&e.offence().0);
                 key.extend_from_slice(&e.account.0);
-                key.extend_from_slice(&e.proposed.hash().0);
-                key.extend_from_slice(&e.other.hash().0);
             }
             Self::Register { node_key, .. } => {
                 key.push(b'R');
@@ -236,8 +236,7 @@ impl Intent {
                 since,
             } => {
                 key.push(b'I');
-                key.extend_from_slice(&till.name().0);
-                key.extend_from_slice(&token.0);
+                key.extend_from_slice(&till.name(token).0);
                 key.extend_from_slice(&amount.0.to_be_bytes());
                 key.extend_from_slice(&since.to_be_bytes());
             }
@@ -253,8 +252,7 @@ impl Intent {
                 paid,
             } => {
                 key.push(b'H');
-                key.extend_from_slice(&till.name().0);
-                key.extend_from_slice(&token.0);
+                key.extend_from_slice(&till.name(token).0);
                 key.extend_from_slice(&claim.index.to_be_bytes());
                 key.extend_from_slice(&paid.0.to_be_bytes());
             }

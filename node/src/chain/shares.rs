@@ -84,16 +84,17 @@ fn missing(name: &str) -> String {
 }
 
 impl Till {
-    /// A name of fixed length.
-    pub(super) fn name(&self) -> Hash {
-        match self {
-            Self::Bonus { task, client } => key_of(task, client),
+    /// A name of fixed length for what it holds of a token.
+    pub(super) fn name(&self, token: &Account) -> Hash {
+        let (key, version) = match self {
+            Self::Bonus { task, client } => (key_of(task, client), 0),
             Self::Dataset {
                 task,
                 publisher,
                 version,
-            } => keccak(&[&key_of(task, publisher).0[..], &version.to_be_bytes()].concat()),
-        }
+            } => (key_of(task, publisher), *version),
+        };
+        keccak(&[&key.0[..], &version.to_be_bytes(), &token.0].concat())
     }
 
     /// The contract with the books; an error when the network has none.

@@ -234,6 +234,10 @@ impl OutboxStore for MemoryStore {
     }
 
     fn put(&self, key: &[u8], value: &[u8]) -> Result<(), String> {
+        // As the database does.
+        if key.len() > assay_storage::KEY_BYTES_MAX {
+            return Err(format!("a key of {} bytes is too long", key.len()));
+        }
         self.spend()?;
         self.rows
             .lock()
