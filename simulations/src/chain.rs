@@ -137,13 +137,15 @@ impl Chain {
                     let own = posted
                         .iter()
                         .find(|s| recover(&digest, s) == Some(*account));
-                    let second: Vec<_> = other_signature.or(own.copied()).into_iter().collect();
-                    let result = self.ledger.prove_equivocation(
-                        from,
-                        (proposed, other),
-                        &[*signature],
-                        &second,
-                    );
+                    let pair: Vec<_> = other_signature
+                        .or(own.copied())
+                        .map(|second| (*signature, second))
+                        .into_iter()
+                        .collect();
+                    let result = self
+                        .ledger
+                        .prove_equivocation(proposed, other, &pair, from)
+                        .map(|_| ());
                     ("prove-equivocation", result)
                 }
             };

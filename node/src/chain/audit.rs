@@ -1,14 +1,20 @@
 //! Books checked twice: every transaction of a chain is played through the ledger twin of the protocol, and the two must agree.
 //!
 //! For demonstrations, tests, and anybody who wants to know whether a deployment kept its promises. Reads only.
-//! It does not model allowances, proxies or calls between foreign contracts: it fits networks whose accounts call the contracts
-//! directly, as this program does. A call that the twin does not know is an error, never skipped.
-//! Agreement means: each call succeeded or was refused in both; every balance, what each payee was paid, the released and claimed sums and
-//! the supply are equal to the unit. With [`Ledger`]'s own invariants it follows that sum of payouts, fees and refunds equals the deposits.
+//! It does not model allowances, or contracts that call ours: it fits networks whose accounts call the contracts directly, as this
+//! program does. A call that the twin does not know is an error, never skipped.
+//! Contracts beside the main reward (bonuses, data sets) are not judged: what their transactions moved of the main token is taken from the
+//! token's own log. They can move no money of the main contracts; a transaction that had one of those act on the way is an error.
+//! Agreement means: each call succeeded or was refused in both; every balance, those of the contracts among them, every stake and ban, what
+//! each payee was paid, what each lane released, the heads of the lanes and the supply are equal to the unit. With [`Ledger`]'s own
+//! invariants it follows that sum of payouts, fees and refunds equals the deposits.
+
+use std::collections::BTreeSet;
 
 use alloy::{
-    primitives::{Address, B256, Bytes, U64},
-    sol_types::{SolCall, SolInterface, SolValue},
+    primitives::{Address, B256, Bytes, U64, U256},
+    rpc::types::Log,
+    sol_types::{SolCall, SolEvent, SolInterface, SolValue},
 };
 use assay_protocol::{
     amount::Amount,
@@ -17,7 +23,10 @@ use assay_protocol::{
     lane::{Claim, FlatClaim, FlatPay, SubtreeClaim},
     message::{BlockRef, EpochHeader, SettledTask},
     network::NetworkProfile,
-    settlement::{DisputeTerms, Ledger},
+    settlement::{
+        AuditLeaf, DisputeTerms, Evidence, FaultProof, Ledger, LossLeaf, MemberTerms, PayoutLeaf,
+        Stake,
+    },
 };
 use serde::Deserialize;
 
@@ -25,7 +34,7 @@ use super::{
     Totals,
     bindings::{
         DevToken,
-        Disputes::DisputesCalls,
+        Disputes::{self, DisputesCalls},
         EpochAnchor::{self, EpochAnchorCalls},
         Registry::{self, RegistryCalls},
         RewardDistributor::{self, RewardDistributorCalls},
@@ -46,6 +55,8 @@ pub struct Audit {
     pub accepted: u64,
     /// Calls that both refused.
     pub refused: u64,
+    /// Transactions of other contracts, and of the token beyond transfers, whose moves of the token were taken from its log.
+    pub followed: u64,
     /// Accounts whose balances are equal.
     pub accounts: u64,
     /// The distributor's books, equal in both.
@@ -84,32 +95,36 @@ pub async fn audit(profile: &NetworkProfile) -> Result<Audit, ChainError> {
     let silence = endpoint.view(profile.contracts.escrow, call).await?;
     let mut ledger = Ledger::new(profile.clone(), Hash::ZERO)
         .with_fallback(silence)
-        .with_disputes(dispute_terms(endpoint, profile).await?);
-    let (mut accepted, mut refused) = (0, 0);
+        .with_disputes(dispute_terms(endpoint, profile).await?)
+        .with_members(member_terms(endpoint, profile).await?);
+    let (mut accepted, mut refused, mut followed) = (0, 0, 0);
     for number in 0..=last {
         let block: BlockAnswer = endpoint
             .ask("eth_getBlockByNumber", (format!("{number:#x}"), true))
             .await?;
         ledger.begin(block.timestamp.to());
         for transaction in &block.transactions {
-            let Some(to) = transaction.to else { continue };
-            let twin = apply(&mut ledger, profile, disputes, to.into(), transaction)?;
-            let Some(twin) = twin else {
+            let hash = Hash::from(transaction.hash);
+            let receipt = endpoint.receipt(hash).await?;
+            let chain = receipt.as_ref().is_some_and(|r| r.ok);
+            let Some(twin) = apply(&mut ledger, profile, disputes, transaction)? else {
+                let logs = receipt.map(|r| r.logs).unwrap_or_default();
+                let moved = follow(&mut ledger, profile, disputes, &logs)
+                    .map_err(|why| books(format!("transaction 0x{hash}: {why}")))?;
+                followed += u64::from(moved);
                 continue;
             };
-            let hash = Hash::from(transaction.hash);
-            let chain = endpoint.receipt(hash).await?.is_some_and(|r| r.ok);
             match (chain, twin) {
                 (true, Ok(())) => accepted += 1,
                 (false, Err(_)) => refused += 1,
                 (true, Err(why)) => {
                     return Err(books(format!(
-                        "transaction {hash}: the chain took it, the twin refuses it: {why}"
+                        "transaction 0x{hash}: the chain took it, the twin refuses it: {why}"
                     )));
                 }
                 (false, Ok(())) => {
                     return Err(books(format!(
-                        "transaction {hash}: the chain refused it, the twin takes it"
+                        "transaction 0x{hash}: the chain refused it, the twin takes it"
                     )));
                 }
             }
@@ -125,6 +140,7 @@ pub async fn audit(profile: &NetworkProfile) -> Result<Audit, ChainError> {
         blocks: last + 1,
         accepted,
         refused,
+        followed,
         accounts,
         totals,
     })
@@ -148,14 +164,19 @@ async fn compare(
             Err(books(format!("{what}: chain {chain}, twin {twin}")))
         }
     };
-    let mut accounts = 0;
-    for (account, held) in ledger.balances() {
+    let contracts = &profile.contracts;
+    let own = [contracts.registry, contracts.escrow];
+    let own = own
+        .into_iter()
+        .chain(contracts.distributors.iter().copied());
+    let holders: BTreeSet<Account> = ledger.balances().map(|b| *b.0).chain(own).collect();
+    for account in &holders {
         let call = DevToken::balanceOfCall {
             account: (*account).into(),
         };
         let chain = units(endpoint.view(token, call).await?);
-        differ(&format!("balance of 0x{account}"), chain, *held)?;
-        accounts += 1;
+        let what = format!("balance of 0x{account}");
+        differ(&what, chain, ledger.holdings(account))?;
     }
     let supply = units(endpoint.view(token, DevToken::totalSupplyCall {}).await?);
     differ("supply", supply, ledger.supply())?;
@@ -163,18 +184,58 @@ async fn compare(
         let call = RewardDistributor::paidCall {
             payee: payee.into(),
         };
-        let chain = units(
-            endpoint
-                .view(profile.contracts.distributor(lane), call)
-                .await?,
-        );
+        let chain = units(endpoint.view(contracts.distributor(lane), call).await?);
         differ(&format!("paid to 0x{payee} in lane {lane}"), chain, paid)?;
     }
-    let totals = totals(endpoint, &profile.contracts).await?;
-    let lanes = (0..profile.params.lanes).map(|lane| ledger.released(lane).released);
-    differ("released", totals.released, lanes.sum())?;
-    differ("claimed", totals.claimed, ledger.claimed())?;
-    Ok((accounts, totals))
+    compare_stakes(endpoint, profile, ledger).await?;
+    for lane in 0..profile.params.lanes {
+        let call = RewardDistributor::totalReleasedCall {};
+        let chain = units(endpoint.view(contracts.distributor(lane), call).await?);
+        let what = format!("released in lane {lane}");
+        differ(&what, chain, ledger.released(lane).released)?;
+        let call = EpochAnchor::headCall { lane };
+        let head = endpoint.view(contracts.anchor, call).await?;
+        let (chain, twin) = (
+            (head.epoch, Hash::from(head.hash)),
+            (ledger.epoch(lane), ledger.head(lane)),
+        );
+        if chain != twin {
+            return Err(books(format!(
+                "head of lane {lane}: chain epoch {} 0x{}, twin epoch {} 0x{}",
+                chain.0, chain.1, twin.0, twin.1
+            )));
+        }
+    }
+    Ok((holders.len() as u64, totals(endpoint, contracts).await?))
+}
+
+/// Stakes, burned losses, times of leaving and bans.
+async fn compare_stakes(
+    endpoint: &Endpoint,
+    profile: &NetworkProfile,
+    ledger: &Ledger,
+) -> Result<(), ChainError> {
+    let registry = profile.contracts.registry;
+    for (account, twin) in ledger.stakes() {
+        let whose = account.into();
+        let call = Registry::accountsCall { account: whose };
+        let known = endpoint.view(registry, call).await?;
+        let chain = Stake {
+            stake: Amount(known.stake),
+            ready_at: (known.readyAt != 0).then_some(known.readyAt),
+            burned: Amount(known.burned),
+            banned: endpoint
+                .view(registry, Registry::bannedCall { account: whose })
+                .await?,
+            registrations: known.nonce,
+        };
+        if chain != twin {
+            return Err(books(format!(
+                "stake of 0x{account}: chain {chain:?}, twin {twin:?}"
+            )));
+        }
+    }
+    Ok(())
 }
 
 type Verdict = Result<(), String>;
@@ -184,13 +245,15 @@ fn apply(
     ledger: &mut Ledger,
     profile: &NetworkProfile,
     disputes: Account,
-    to: Account,
     transaction: &TransactionAnswer,
 ) -> Result<Option<Verdict>, ChainError> {
+    let Some(to) = transaction.to.map(Account::from) else {
+        return Ok(None);
+    };
     let contracts = &profile.contracts;
     let (from, input) = (Account::from(transaction.from), &transaction.input);
     let verdict = if to == contracts.token {
-        token(ledger, from, input)
+        Ok(token(ledger, from, input))
     } else if to == contracts.registry {
         decode::<RegistryCalls>(transaction)
             .map(|call| registry(ledger, from, call))
@@ -231,25 +294,65 @@ fn said<T, E: ToString>(result: Result<T, E>) -> Result<Verdict, String> {
     Ok(result.map(|_| ()).map_err(|e| e.to_string()))
 }
 
-fn token(ledger: &mut Ledger, from: Account, input: &[u8]) -> Result<Option<Verdict>, String> {
-    if let Ok(call) = DevToken::mintCall::abi_decode(input) {
-        ledger.mint(call.to.into(), units(call.amount));
-        return Ok(Some(Ok(())));
+/// A call that only another contract of the network may make.
+fn not_yours() -> Result<Verdict, String> {
+    Ok(Err(
+        "only a contract of the network may call this".to_owned()
+    ))
+}
+
+/// What a transaction that the twin does not judge moved of the token, as the token says; whether it was anything.
+fn follow(
+    ledger: &mut Ledger,
+    profile: &NetworkProfile,
+    disputes: Account,
+    logs: &[Log],
+) -> Result<bool, String> {
+    let contracts = &profile.contracts;
+    let mut own = vec![
+        contracts.registry,
+        contracts.escrow,
+        contracts.anchor,
+        disputes,
+    ];
+    own.extend(&contracts.distributors);
+    let mut moved = false;
+    for log in logs {
+        let by = Account::from(log.address());
+        if own.contains(&by) {
+            return Err("another contract called the money contracts on the way".to_owned());
+        }
+        if by != contracts.token || log.topic0() != Some(&DevToken::Transfer::SIGNATURE_HASH) {
+            continue;
+        }
+        let event = DevToken::Transfer::decode_log_data_validate(log.data());
+        let event = event.map_err(|e| format!("a transfer of the token: {e}"))?;
+        let (from, to) = (Account::from(event.from), Account::from(event.to));
+        let amount = units(event.value);
+        if from == Account::default() {
+            ledger.mint(to, amount);
+        } else {
+            let moved = ledger.transfer(from, to, amount);
+            moved.map_err(|e| format!("a transfer of the token: {e}"))?;
+        }
+        moved = true;
     }
-    if let Ok(call) = DevToken::transferCall::abi_decode(input) {
-        return said(ledger.transfer(from, call.to.into(), units(call.value))).map(Some);
-    }
-    if DevToken::approveCall::abi_decode(input).is_ok() {
-        return Ok(None);
-    }
-    unknown("this call of the token")
+    Ok(moved)
+}
+
+/// A transfer; everything else that a token can do is its own affair and is followed, not judged.
+fn token(ledger: &mut Ledger, from: Account, input: &[u8]) -> Option<Verdict> {
+    let call = DevToken::transferCall::abi_decode(input).ok()?;
+    let sent = ledger.transfer(from, call.to.into(), units(call.value));
+    Some(sent.map_err(|e| e.to_string()))
 }
 
 fn registry(ledger: &mut Ledger, from: Account, call: RegistryCalls) -> Result<Verdict, String> {
     match call {
         RegistryCalls::register(c) => {
-            let binding = <[u8; 64]>::try_from(c.binding.as_ref())
-                .map_err(|_| format!("a binding of {} bytes", c.binding.len()))?;
+            let Ok(binding) = <[u8; 64]>::try_from(c.binding.as_ref()) else {
+                return Ok(Err(format!("a binding of {} bytes", c.binding.len())));
+            };
             said(ledger.register(
                 from,
                 NodeKey(c.nodeKey.0),
@@ -260,7 +363,26 @@ fn registry(ledger: &mut Ledger, from: Account, call: RegistryCalls) -> Result<V
                 Signature(binding),
             ))
         }
+        RegistryCalls::addStake(c) => said(ledger.add_stake(from, Amount(c.amount))),
         RegistryCalls::requestUnbond(_) => said(ledger.request_unbond(from)),
+        RegistryCalls::withdraw(c) => {
+            let heads: Option<Vec<EpochHeader>> =
+                c.heads.iter().map(posted).collect::<Result<_, _>>()?;
+            let Some(heads) = heads else {
+                return Ok(Err(TOO_MUCH.to_owned()));
+            };
+            let leaf = |l: &Registry::LossLeaf| LossLeaf {
+                account: l.account.into(),
+                total: Amount(l.lossTotal),
+                index: l.index.saturating_to(),
+                proof: hashes(&l.proof),
+            };
+            let lanes = c.perLane.iter();
+            let losses: Vec<Vec<LossLeaf>> =
+                lanes.map(|of| of.iter().map(leaf).collect()).collect();
+            said(ledger.withdraw(from, &heads, &losses))
+        }
+        RegistryCalls::slash(_) => not_yours(),
         _ => unknown("this call of the registry"),
     }
 }
@@ -290,12 +412,17 @@ fn escrow(ledger: &mut Ledger, from: Account, call: TaskEscrowCalls) -> Result<V
                 },
                 state: c.claim.stateHash.into(),
                 index: c.claim.index.saturating_to(),
-                proof: c.claim.proof.iter().map(|h| Hash::from(*h)).collect(),
+                proof: hashes(&c.claim.proof),
             };
-            let bytes = c.header.abi_encode();
-            let posted = EpochAnchor::EpochHeader::abi_decode(&bytes).map_err(|e| e.to_string())?;
-            said(ledger.claim_fallback(&header(&posted), &claim))
+            match posted(&c.header)? {
+                Some(header) => said(ledger.claim_fallback(&header, &claim)),
+                None => Ok(Err(TOO_MUCH.to_owned())),
+            }
         }
+        TaskEscrowCalls::returnLateTopUp(c) => {
+            said(ledger.return_late_top_up(TaskId(c.taskId.0), c.client.into()))
+        }
+        TaskEscrowCalls::release(_) => not_yours(),
         TaskEscrowCalls::forceRecord(c) => {
             let record = Blob(c.record.to_vec());
             said(ledger.force_record(TaskId(c.taskId.0), c.client.into(), record))
@@ -329,38 +456,189 @@ fn anchor(ledger: &mut Ledger, from: Account, call: EpochAnchorCalls) -> Result<
                 .zip(signatures)
                 .map(|(place, bytes)| (place, EvmSignature(*bytes)))
                 .collect();
-            said(ledger.post_epoch(from, &header(&c.header), &settled, &signatures))
+            match posted(&c.header)? {
+                Some(header) => said(ledger.post_epoch(from, &header, &settled, &signatures)),
+                None => Ok(Err(TOO_MUCH.to_owned())),
+            }
         }
+        EpochAnchorCalls::rewind(_) => not_yours(),
         _ => unknown("this call of the anchor"),
     }
 }
 
-/// The twin recomputes no trees of others, so it knows no proofs of faults in them.
+/// Why a header is refused that owes more than 128 bits: nobody can have posted it.
+const TOO_MUCH: &str = "a header owes more than there can be";
+
+/// A header of any of the contracts' bindings; none when it owes more than 128 bits.
+fn posted<H: SolValue>(given: &H) -> Result<Option<EpochHeader>, String> {
+    let same = EpochAnchor::EpochHeader::abi_decode(&given.abi_encode());
+    let given = same.map_err(|e| e.to_string())?;
+    let fits = given.totalOwed <= U256::from(u128::MAX);
+    Ok(fits.then(|| header(&given)))
+}
+
+fn hashes(words: &[B256]) -> Vec<Hash> {
+    words.iter().map(|word| Hash::from(*word)).collect()
+}
+
+/// Signatures of 64 bytes each; none when that does not come out even.
+fn signatures(bytes: &[u8]) -> Option<Vec<EvmSignature>> {
+    let (whole, rest) = bytes.as_chunks::<64>();
+    let whole = whole.iter().map(|s| EvmSignature(*s)).collect();
+    rest.is_empty().then_some(whole)
+}
+
+fn evidence(e: &Disputes::Evidence) -> Result<Option<Evidence>, String> {
+    let chain: Option<Vec<EpochHeader>> = e.chain.iter().map(posted).collect::<Result<_, _>>()?;
+    let whole = chain.zip(signatures(&e.signatures));
+    Ok(whole.map(|(chain, signatures)| Evidence {
+        chain,
+        signatures,
+        reporter: e.reporter.into(),
+    }))
+}
+
+fn payout_leaf(l: &Disputes::PayoutLeaf) -> PayoutLeaf {
+    PayoutLeaf {
+        payee: l.payee.into(),
+        total: Amount(l.total),
+        index: l.index.saturating_to(),
+        proof: hashes(&l.proof),
+    }
+}
+
+fn audit_leaf(l: &Disputes::AuditLeaf) -> AuditLeaf {
+    AuditLeaf {
+        payee: l.payee.into(),
+        total: Amount(l.total),
+        before: Amount(l.before),
+        index: l.index.saturating_to(),
+        proof: hashes(&l.proof),
+    }
+}
+
 fn dispute(
     ledger: &mut Ledger,
     profile: &NetworkProfile,
     call: DisputesCalls,
 ) -> Result<Verdict, String> {
-    let DisputesCalls::overrule(c) = call else {
-        return unknown("proofs of faults");
+    let no_evidence = || Ok(Err("no evidence that anybody can have".to_owned()));
+    let parent = |h: &Disputes::EpochHeader| posted(h).map(|h| h.map(Box::new));
+    let (e, proof) = match call {
+        DisputesCalls::overrule(c) => return overrule(ledger, profile, &c),
+        DisputesCalls::proveEquivocation(c) => return equivocation(ledger, &c),
+        DisputesCalls::punish(c) => {
+            let Some(signed) = signatures(&c.signatures) else {
+                return no_evidence();
+            };
+            let header = Hash::from(c.headerHash);
+            return said(ledger.punish(&header, &signed, c.reporter.into()));
+        }
+        DisputesCalls::proveDisorder(c) => (
+            c.e,
+            FaultProof::Disorder {
+                first: payout_leaf(&c.first),
+                second: payout_leaf(&c.second),
+            },
+        ),
+        DisputesCalls::provePlace(c) => (
+            c.e,
+            FaultProof::Place {
+                audit: c.audit,
+                node: c.node.into(),
+                index: c.index.saturating_to(),
+                proof: hashes(&c.proof),
+            },
+        ),
+        DisputesCalls::proveNoAudit(c) => (c.e, FaultProof::NoAudit),
+        DisputesCalls::proveMismatch(c) => (
+            c.e,
+            FaultProof::Mismatch {
+                audit: audit_leaf(&c.audit),
+                node: c.payoutNode.into(),
+                proof: hashes(&c.payoutProof),
+            },
+        ),
+        DisputesCalls::proveEdge(c) => (c.e, FaultProof::Edge(audit_leaf(&c.leaf))),
+        DisputesCalls::proveSum(c) => (
+            c.e,
+            FaultProof::Sum {
+                first: audit_leaf(&c.first),
+                second: audit_leaf(&c.second),
+            },
+        ),
+        DisputesCalls::proveShrunk(c) => {
+            let Some(parent) = parent(&c.parent)? else {
+                return Ok(Err(TOO_MUCH.to_owned()));
+            };
+            let (earlier, now) = (payout_leaf(&c.earlier), payout_leaf(&c.now_));
+            let proof = FaultProof::Shrunk {
+                parent,
+                earlier,
+                now,
+            };
+            (c.e, proof)
+        }
+        DisputesCalls::proveOmitted(c) => {
+            let Some(parent) = parent(&c.parent)? else {
+                return Ok(Err(TOO_MUCH.to_owned()));
+            };
+            let proof = FaultProof::Omitted {
+                parent,
+                earlier: payout_leaf(&c.earlier),
+                around: c.around.iter().map(payout_leaf).collect(),
+            };
+            (c.e, proof)
+        }
+        _ => return unknown("this call of the disputes"),
     };
-    let posted = c.e.chain.first().ok_or("no header is accused")?;
-    let posted = EpochAnchor::EpochHeader::abi_decode(&posted.abi_encode());
-    let header = header(&posted.map_err(|e| e.to_string())?);
+    match evidence(&e)? {
+        Some(evidence) => said(ledger.prove(&evidence, &proof)),
+        None => no_evidence(),
+    }
+}
+
+fn overrule(
+    ledger: &mut Ledger,
+    profile: &NetworkProfile,
+    c: &Disputes::overruleCall,
+) -> Result<Verdict, String> {
+    let (Some(e), Some(votes)) = (evidence(&c.e)?, signatures(&c.votes)) else {
+        return Ok(Err("no evidence that anybody can have".to_owned()));
+    };
+    let header = match ledger.accused(&e.chain) {
+        Ok(header) => header,
+        Err(why) => return Ok(Err(why.to_string())),
+    };
     let digest = EpochHeader::overrule_digest(&header.hash(), profile);
-    let signed = |bytes: &[u8]| -> Vec<EvmSignature> {
-        let (whole, _) = bytes.as_chunks::<64>();
-        whole.iter().map(|s| EvmSignature(*s)).collect()
-    };
-    let votes: Option<Vec<(Account, EvmSignature)>> = signed(&c.votes)
+    let votes: Option<Vec<(Account, EvmSignature)>> = votes
         .into_iter()
         .map(|s| recover(&digest, &s).map(|account| (account, s)))
         .collect();
     let Some(votes) = votes else {
         return Ok(Err("a vote recovers nobody".to_owned()));
     };
-    let reporter = c.e.reporter.into();
-    said(ledger.overrule(reporter, &header, &signed(&c.e.signatures), &votes))
+    said(ledger.overrule(e.reporter, header, &e.signatures, &votes))
+}
+
+fn equivocation(
+    ledger: &mut Ledger,
+    c: &Disputes::proveEquivocationCall,
+) -> Result<Verdict, String> {
+    // Such a header needs no post, so it can be signed, but the twin cannot express it.
+    let too_much = || format!("{TOO_MUCH}; the twin cannot judge who signed it");
+    let first = posted(&c.first)?.ok_or_else(too_much)?;
+    let second = posted(&c.second)?.ok_or_else(too_much)?;
+    let (once, again) = (
+        signatures(&c.firstSignatures),
+        signatures(&c.secondSignatures),
+    );
+    let pairs = once.zip(again).filter(|(a, b)| a.len() == b.len());
+    let Some((once, again)) = pairs else {
+        return Ok(Err("the signatures are no pairs".to_owned()));
+    };
+    let pairs: Vec<_> = once.into_iter().zip(again).collect();
+    said(ledger.prove_equivocation(&first, &second, &pairs, c.reporter.into()))
 }
 
 /// What the deployment says about taking epochs back. All lanes of a network have one delay.
@@ -381,28 +659,64 @@ async fn dispute_terms(
     })
 }
 
+/// What the deployment says about taking part.
+async fn member_terms(
+    endpoint: &Endpoint,
+    profile: &NetworkProfile,
+) -> Result<MemberTerms, ChainError> {
+    let (registry, anchor) = (profile.contracts.registry, profile.contracts.anchor);
+    let bond = endpoint.view(registry, Registry::minLabelerBondCall {});
+    let unbond = endpoint.view(registry, Registry::unbondSecondsCall {});
+    let seats = endpoint.view(anchor, EpochAnchor::committeeMaxCall {});
+    Ok(MemberTerms {
+        min_labeler_bond: Amount(bond.await?),
+        unbond_secs: unbond.await?,
+        committee_max: seats.await?,
+        term_epochs: endpoint
+            .view(anchor, EpochAnchor::termEpochsCall {})
+            .await?,
+    })
+}
+
 fn distributor(
     ledger: &mut Ledger,
     lane: u32,
     call: RewardDistributorCalls,
 ) -> Result<Verdict, String> {
-    let c = match call {
-        RewardDistributorCalls::claim(c) => c,
+    let (epoch, one, claims) = match call {
+        RewardDistributorCalls::claim(c) => {
+            let claim = RewardDistributor::Claim {
+                payee: c.payee,
+                total: c.total,
+                index: c.index,
+                proof: c.proof,
+            };
+            (c.epoch, true, vec![claim])
+        }
+        RewardDistributorCalls::claimMany(c) => (c.epoch, false, c.claims),
         RewardDistributorCalls::claimSubtree(c) => return subtree(ledger, lane, &c),
+        RewardDistributorCalls::activate(_) | RewardDistributorCalls::revoke(_) => {
+            return not_yours();
+        }
         _ => return unknown("this call of the distributor"),
     };
-    let Some(root) = ledger.root(lane, c.epoch) else {
-        return Ok(Err(no_root(lane, c.epoch)));
+    let Some(root) = ledger.root(lane, epoch) else {
+        return Ok(Err(no_root(lane, epoch)));
     };
-    said(ledger.claim(&Claim {
+    let claims = claims.into_iter().map(|c| Claim {
         lane,
-        epoch: c.epoch,
+        epoch,
         payee: c.payee.into(),
         total: Amount(c.total),
         index: c.index.saturating_to(),
-        proof: c.proof.into_iter().map(Hash::from).collect(),
+        proof: hashes(&c.proof),
         root,
-    }))
+    });
+    let claims: Vec<Claim> = claims.collect();
+    match claims.as_slice() {
+        [claim] if one => said(ledger.claim(claim)),
+        many => said(ledger.claim_many(lane, epoch, many)),
+    }
 }
 
 fn no_root(lane: u32, epoch: u64) -> String {
@@ -421,7 +735,7 @@ fn subtree(
     if !rest.is_empty() || !places.len().is_power_of_two() {
         return Ok(Err("the leaves are no whole subtree".to_owned()));
     }
-    let mut leaves: Vec<(Account, Amount)> = places
+    let leaves: Vec<(Account, Amount)> = places
         .iter()
         .map(|place| {
             let (payee, total) = place.split_at(Account::LEN);
@@ -431,17 +745,13 @@ fn subtree(
             (account, Amount(units))
         })
         .collect();
-    // Places without a payee; only behind the last leaf of an honest tree.
-    while leaves.last().is_some_and(|l| l.0 == Account::default()) {
-        leaves.pop();
-    }
     said(ledger.claim_subtree(&SubtreeClaim {
         lane,
         epoch: c.epoch,
         first: c.first.saturating_to(),
         height: places.len().trailing_zeros() as u8,
         leaves,
-        proof: c.proof.iter().map(|h| Hash::from(*h)).collect(),
+        proof: hashes(&c.proof),
         root,
     }))
 }

@@ -1,5 +1,6 @@
 //! An account's stake: what the registry says of it, and the proofs of loss that a labeler shows when it leaves.
 
+pub use assay_protocol::settlement::LossLeaf;
 use assay_protocol::{
     amount::Amount,
     codec,
@@ -49,19 +50,6 @@ pub struct StakeChange {
     pub tx: Hash,
     /// Its gas.
     pub gas_used: u64,
-}
-
-/// A leaf of a lane's loss tree with its proof; the zero account is padding.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LossLeaf {
-    /// Whose.
-    pub account: Account,
-    /// Total ever lost.
-    pub total: Amount,
-    /// Place.
-    pub index: u64,
-    /// Siblings from the bottom.
-    pub proof: Vec<Hash>,
 }
 
 /// What an account has lost in one lane, shown against the lane's last header.

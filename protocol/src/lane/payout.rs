@@ -145,14 +145,15 @@ pub struct Claim {
 }
 
 impl Claim {
+    /// The root that the proof leads to; none when there is no such place.
+    pub fn leads_to(&self) -> Option<Hash> {
+        let leaf = PayoutFile::leaf(&self.payee, self.total);
+        merkle::climb(&leaf, self.index, &self.proof)
+    }
+
     /// Whether the proof leads to `root`.
     pub fn is_valid(&self) -> bool {
-        merkle::verify(
-            &self.root,
-            &PayoutFile::leaf(&self.payee, self.total),
-            self.index,
-            &self.proof,
-        )
+        self.leads_to() == Some(self.root)
     }
 }
 
@@ -168,7 +169,7 @@ pub struct SubtreeClaim {
     pub first: u64,
     /// Levels of the subtree, at most [`limit::SUBTREE_HEIGHT_MAX`].
     pub height: u8,
-    /// (payee, total ever owed) of its leaves, at most `2^height`; the places behind them are empty.
+    /// (payee, total ever owed) of its leaves, at most `2^height`; the places behind them are empty, and those of the zero account.
     pub leaves: Vec<(Account, Amount)>,
     /// Siblings from the subtree's root upwards.
     pub proof: Vec<Hash>,
@@ -177,26 +178,32 @@ pub struct SubtreeClaim {
 }
 
 impl SubtreeClaim {
-    /// Whether the leaves and the proof lead to `root`.
-    pub fn is_valid(&self) -> bool {
+    /// The root that the leaves and the proof lead to; none when they are no whole subtree.
+    pub fn leads_to(&self) -> Option<Hash> {
         if self.height > limit::SUBTREE_HEIGHT_MAX
             || self.leaves.is_empty()
             || self.leaves.len() > 1 << self.height
             || !self.first.is_multiple_of(1 << self.height)
         {
-            return false;
+            return None;
         }
         let leaves = self.leaves.iter();
         let mut row: Vec<Hash> = leaves
-            .map(|(payee, total)| PayoutFile::leaf(payee, *total))
+            .map(|(payee, total)| {
+                if *payee == Account::default() {
+                    Hash::ZERO
+                } else {
+                    PayoutFile::leaf(payee, *total)
+                }
+            })
             .collect();
         row.resize(1 << self.height, Hash::ZERO);
-        merkle::verify(
-            &self.root,
-            &merkle::root(row),
-            self.first >> self.height,
-            &self.proof,
-        )
+        merkle::climb(&merkle::root(row), self.first >> self.height, &self.proof)
+    }
+
+    /// Whether the leaves and the proof lead to `root`.
+    pub fn is_valid(&self) -> bool {
+        self.leads_to() == Some(self.root)
     }
 
     /// The leaves as the contract takes them: payee (20 bytes) and total (16, big endian) each, zero bytes for the empty places.
@@ -252,6 +259,23 @@ mod tests {
             file.audit_root(),
             merkle::root(vec![leaf(0, 0), leaf(1, 5)])
         );
+    }
+
+    #[test]
+    fn the_zero_account_stands_for_an_empty_place_whatever_it_is_owed() {
+        let (leaves, nobody) = (file(&[4, 6]).leaves, Account::default());
+        let leaf = |i: usize| PayoutFile::leaf(&leaves[i].0, leaves[i].1);
+        let root = merkle::root(vec![leaf(0), Hash::ZERO, leaf(1)]);
+        let claim = SubtreeClaim {
+            lane: 0,
+            epoch: 3,
+            first: 0,
+            height: 2,
+            leaves: vec![leaves[0], (nobody, Amount(9)), leaves[1]],
+            proof: Vec::new(),
+            root,
+        };
+        assert_eq!(claim.leads_to(), Some(root));
     }
 
     proptest! {

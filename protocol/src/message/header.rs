@@ -135,7 +135,13 @@ impl EpochHeader {
 
     /// What a member signs: the EIP-712 digest under the network's chain id and anchor contract.
     pub fn signing_digest(&self, profile: &NetworkProfile) -> Hash {
-        self.abi().eip712_signing_hash(&domain(profile)).into()
+        Self::digest_of(&self.hash(), profile)
+    }
+
+    /// The same for the header with this hash.
+    pub fn digest_of(header: &Hash, profile: &NetworkProfile) -> Hash {
+        let separator = domain(profile).separator();
+        keccak(&[&[0x19, 0x01], &separator.0[..], &header.0].concat())
     }
 
     /// What a validator signs who cannot derive the header with this hash (`Disputes.overruleDigest`).

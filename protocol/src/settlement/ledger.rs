@@ -1,5 +1,10 @@
 //! Registry, escrow, anchor and distributor as one pure state machine.
 
+mod disputes;
+mod stakes;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
@@ -11,6 +16,10 @@ use crate::{
     message::{BlockNews, BlockRef, ChainFact, EpochHeader, SettledTask},
     network::NetworkProfile,
 };
+
+use disputes::Offence;
+pub use disputes::{AuditLeaf, Evidence, FaultProof, PayoutLeaf};
+pub use stakes::{LossLeaf, Stake, Withdrawn};
 
 /// Why a contract would revert.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,6 +40,12 @@ pub enum LedgerError {
     /// The account is unknown.
     #[error("{0} is not registered")]
     Unknown(Account),
+    /// The account may not do this now.
+    #[error("account {0}: {1}")]
+    Member(Account, &'static str),
+    /// The account does not show what it has lost in a lane.
+    #[error("losses in lane {0}: {1}")]
+    Losses(u32, &'static str),
     /// The escrow exists already, or does not exist, or is released.
     #[error("escrow of task {0}: {1}")]
     Escrow(TaskId, &'static str),
@@ -81,16 +96,47 @@ pub enum LedgerError {
     /// Everything was paid before.
     #[error("nothing is due")]
     NothingDue,
+    /// The token sends nothing to the zero account.
+    #[error("the zero account receives nothing")]
+    Nobody,
+    /// The evidence shows no fault of this header.
+    #[error("no fault is shown: {0}")]
+    NoFault(&'static str),
+    /// The evidence names signers wrongly.
+    #[error("signatures of a faulty header: {0}")]
+    Signers(&'static str),
 }
 
 #[derive(Clone, Debug)]
 struct Member {
     node_key: NodeKey,
     roles: u8,
-    leaving: bool,
+    /// Time from which the stake can be withdrawn, for an account that is leaving.
+    ready_at: Option<u64>,
     stake: Amount,
     /// Block that holds the registration.
     since: u64,
+}
+
+impl Member {
+    /// Whether it can be drawn and votes.
+    fn is_validator(&self) -> bool {
+        self.roles & role::VALIDATOR != 0 && self.ready_at.is_none()
+    }
+}
+
+/// What the registry and the anchor keep of an account, registered or not.
+#[derive(Clone, Copy, Debug, Default)]
+struct Past {
+    /// Registrations so far.
+    nonce: u64,
+    /// Losses burned so far.
+    burned: Amount,
+    banned: bool,
+    /// Committees it sits in.
+    seats: u32,
+    /// When it last left one.
+    served_until: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -103,6 +149,8 @@ struct Escrow {
     fallback: Option<Fallback>,
     /// Top-ups by the block that will hold them; a header counts those up to its own block.
     late: BTreeMap<u64, Amount>,
+    /// Top-ups that the settling header did not count and that the client has not taken yet.
+    returnable: Amount,
 }
 
 /// A task that is paid without a committee.
@@ -129,7 +177,7 @@ impl Escrow {
         match &self.fallback {
             Some(f) if f.closed => Amount::ZERO,
             Some(f) => Amount(f.left.0 + self.gold_bond.0),
-            None if self.released => Amount::ZERO,
+            None if self.released => self.returnable,
             None => Amount(self.deposit.0 + self.gold_bond.0),
         }
     }
@@ -151,6 +199,23 @@ struct Posted {
     signatures: Vec<EvmSignature>,
 }
 
+impl Posted {
+    /// Whether a distributor takes this for its tree: the bytes of the root that it keeps, and the depth.
+    fn is(&self, root: Option<Hash>, depth: usize) -> bool {
+        let root = root.is_some_and(|root| kept_root(&self.root) == kept_root(&root));
+        root && merkle::depth(self.count) == depth
+    }
+}
+
+/// Whether a node stands under a root: the check of `PositionalMerkle.verify`. The zero root holds nothing.
+fn stands(root: &Hash, node: &Hash, index: u64, proof: &[Hash]) -> bool {
+    *root != Hash::ZERO && proof.len() <= DEPTH_MAX && merkle::verify(root, node, index, proof)
+}
+
+fn kept_root(root: &Hash) -> &[u8] {
+    &root.0[..ROOT_BYTES]
+}
+
 /// What the contracts are deployed with that decides who may take an epoch back, and what that costs its signers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DisputeTerms {
@@ -160,6 +225,19 @@ pub struct DisputeTerms {
     pub min_validator_stake: Amount,
     /// `Registry.slashBps`, ten thousandths.
     pub slash_bps: u16,
+}
+
+/// What the contracts are deployed with that decides who takes part and when committees change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemberTerms {
+    /// `Registry.minLabelerBond`, base units.
+    pub min_labeler_bond: Amount,
+    /// `Registry.unbondSeconds`.
+    pub unbond_secs: u64,
+    /// `EpochAnchor.committeeMax`.
+    pub committee_max: u8,
+    /// `EpochAnchor.termEpochs`.
+    pub term_epochs: u64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -173,6 +251,8 @@ struct Lane {
     posted: BTreeMap<u64, Posted>,
     owed: Amount,
     released: Amount,
+    /// What was paid of it; a distributor can also hold tokens that somebody sent it.
+    spent: Amount,
     drawn_at: u64,
     /// Time of the last post, draw or revocation; 0 for none.
     active_at: u64,
@@ -227,8 +307,18 @@ const ALL_BPS: u128 = 10_000;
 const BURN_ADDRESS: Account = Account([
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xde, 0xad,
 ]);
-/// Largest committee of the twin: everybody, up to this.
-const COMMITTEE_MAX: usize = 21;
+/// Largest committee where nothing else is said.
+const COMMITTEE_MAX: u8 = 21;
+/// Seconds without a post after which a committee can be replaced before its term is over (`EpochAnchor.STALL_SECONDS`).
+const STALL_SECS: u64 = 2 * 86_400;
+/// Most validators at one time (`Registry.MAX_VALIDATORS`).
+const VALIDATORS_MAX: usize = 600;
+/// Deposits and gold bonds stay below this (`TaskEscrow` packs them into 96 bits).
+const ESCROW_LIMIT: u128 = 1 << 96;
+/// Longest proof of a leaf (`PositionalMerkle.MAX_DEPTH`).
+const DEPTH_MAX: usize = 40;
+/// Bytes of a payout root that a distributor keeps.
+const ROOT_BYTES: usize = 24;
 
 /// The chain as the contracts see it.
 #[derive(Clone, Debug)]
@@ -240,24 +330,37 @@ pub struct Ledger {
     now: u64,
     fallback_secs: u64,
     disputes: DisputeTerms,
+    terms: MemberTerms,
     recent: BTreeMap<u64, Hash>,
     pending: Vec<ChainFact>,
     members: BTreeMap<Account, Member>,
+    past: BTreeMap<Account, Past>,
+    /// Owners of node keys, those of banned accounts for ever.
+    node_keys: BTreeMap<NodeKey, Account>,
+    /// Hashes of headers with a proven fault.
+    faulty: BTreeSet<Hash>,
+    /// Who was punished for what.
+    punished: BTreeSet<(Offence, Account)>,
     balances: BTreeMap<Account, Amount>,
     escrows: BTreeMap<(TaskId, Account), Escrow>,
     lanes: BTreeMap<u32, Lane>,
     paid: BTreeMap<(u32, Account), Amount>,
     claimed: Amount,
     staked: Amount,
-    /// Who was punished for two headers of one (lane, epoch, view, term).
-    equivocated: BTreeSet<((u32, u64, u32, u64), Account)>,
 }
 
 impl Ledger {
     /// An empty chain. `seed` makes block hashes and randomness.
     pub fn new(profile: NetworkProfile, seed: Hash) -> Self {
+        let terms = MemberTerms {
+            min_labeler_bond: Amount::ZERO,
+            unbond_secs: 0,
+            committee_max: COMMITTEE_MAX,
+            term_epochs: profile.params.term_epochs,
+        };
         Self {
             profile,
+            terms,
             seed,
             block: BlockRef {
                 number: 0,
@@ -270,13 +373,16 @@ impl Ledger {
             recent: BTreeMap::new(),
             pending: Vec::new(),
             members: BTreeMap::new(),
+            past: BTreeMap::new(),
+            node_keys: BTreeMap::new(),
+            faulty: BTreeSet::new(),
+            punished: BTreeSet::new(),
             balances: BTreeMap::new(),
             escrows: BTreeMap::new(),
             lanes: BTreeMap::new(),
             paid: BTreeMap::new(),
             claimed: Amount::ZERO,
             staked: Amount::ZERO,
-            equivocated: BTreeSet::new(),
         }
     }
 
@@ -291,6 +397,13 @@ impl Ledger {
     #[must_use]
     pub fn with_disputes(mut self, terms: DisputeTerms) -> Self {
         self.disputes = terms;
+        self
+    }
+
+    /// The same, with these terms for taking part; without them nobody needs a stake, and it comes home at once.
+    #[must_use]
+    pub fn with_members(mut self, terms: MemberTerms) -> Self {
+        self.terms = terms;
         self
     }
 
@@ -347,13 +460,16 @@ impl Ledger {
     /// The token's `transfer`.
     ///
     /// # Errors
-    /// [`LedgerError::Balance`].
+    /// [`LedgerError::Balance`], [`LedgerError::Nobody`].
     pub fn transfer(
         &mut self,
         from: Account,
         to: Account,
         amount: Amount,
     ) -> Result<(), LedgerError> {
+        if from == Account::default() || to == Account::default() {
+            return Err(LedgerError::Nobody);
+        }
         self.take(from, amount)?;
         self.mint(to, amount);
         Ok(())
@@ -367,6 +483,29 @@ impl Ledger {
     /// Tokens of an account.
     pub fn balance(&self, account: &Account) -> Amount {
         self.balances.get(account).copied().unwrap_or_default()
+    }
+
+    /// What the token says that an account holds: of a contract, all that it keeps for others and what was sent to it besides.
+    pub fn holdings(&self, account: &Account) -> Amount {
+        let contracts = &self.profile.contracts;
+        let mut held = self.balance(account);
+        if *account == contracts.registry {
+            held = Amount(held.0 + self.staked.0);
+        }
+        if *account == contracts.escrow {
+            held = Amount(held.0 + self.escrows.values().map(|e| e.held().0).sum::<u128>());
+        }
+        let lanes = contracts.distributors.iter().zip(0..);
+        for (_, lane) in lanes.filter(|(distributor, _)| *distributor == account) {
+            held = Amount(held.0 + self.unspent(lane).0);
+        }
+        held
+    }
+
+    /// What was released for a lane and is not paid.
+    fn unspent(&self, lane: u32) -> Amount {
+        let lane = self.lanes.get(&lane);
+        lane.map_or(Amount::ZERO, |l| Amount(l.released.0 - l.spent.0))
     }
 
     fn take(&mut self, from: Account, amount: Amount) -> Result<(), LedgerError> {
@@ -395,18 +534,39 @@ impl Ledger {
         stake: Amount,
         binding: Signature,
     ) -> Result<(), LedgerError> {
-        let taken = self.members.values().any(|m| m.node_key == node_key);
-        if self.members.contains_key(&account) || taken {
+        let refused = |why| Err(LedgerError::Member(account, why));
+        if self.members.contains_key(&account) || self.node_keys.contains_key(&node_key) {
             return Err(LedgerError::Registered);
+        }
+        if self.past(&account).banned {
+            return refused("is banned");
+        }
+        if node_key == NodeKey([0; 32]) || payee == Account::default() {
+            return refused("the node key and the payee must not be zero");
+        }
+        let all = role::CLIENT | role::LABELER | role::VALIDATOR;
+        if roles == 0 || roles & !all != 0 {
+            return refused("there are no such roles");
+        }
+        if stake < self.least_stake(roles) {
+            return refused("the stake is below the least of its roles");
+        }
+        let validators = self.members.values().filter(|m| m.is_validator()).count();
+        if roles & role::VALIDATOR != 0 && validators >= VALIDATORS_MAX {
+            return refused("all places of validators are taken");
         }
         self.take(account, stake)?;
         self.staked = Amount(self.staked.0 + stake.0);
+        self.node_keys.insert(node_key, account);
+        let past = self.past.entry(account).or_default();
+        let nonce = past.nonce;
+        past.nonce += 1;
         self.members.insert(
             account,
             Member {
                 node_key,
                 roles,
-                leaving: false,
+                ready_at: None,
                 stake,
                 since: self.block.number + 1,
             },
@@ -418,22 +578,9 @@ impl Ledger {
             payee,
             roles,
             stake,
-            nonce: 0,
+            nonce,
             binding,
         });
-        Ok(())
-    }
-
-    /// `Registry.requestUnbond`.
-    ///
-    /// # Errors
-    /// [`LedgerError::Unknown`].
-    pub fn request_unbond(&mut self, account: Account) -> Result<(), LedgerError> {
-        self.members
-            .get_mut(&account)
-            .ok_or(LedgerError::Unknown(account))?
-            .leaving = true;
-        self.pending.push(ChainFact::UnbondRequested { account });
         Ok(())
     }
 
@@ -452,6 +599,10 @@ impl Ledger {
         if self.escrows.contains_key(&(task, client)) {
             return Err(LedgerError::Escrow(task, "funded already"));
         }
+        let fits = (1..ESCROW_LIMIT).contains(&deposit.0) && gold_bond.0 < ESCROW_LIMIT;
+        if lane >= self.profile.params.lanes || !fits {
+            return Err(LedgerError::Escrow(task, "no such lane or amount"));
+        }
         self.take(client, Amount(deposit.0 + gold_bond.0))?;
         self.escrows.insert(
             (task, client),
@@ -463,6 +614,7 @@ impl Ledger {
                 funded_at: self.now,
                 fallback: None,
                 late: BTreeMap::new(),
+                returnable: Amount::ZERO,
             },
         );
         self.pending.push(ChainFact::Funded {
@@ -486,12 +638,11 @@ impl Ledger {
         client: Account,
         amount: Amount,
     ) -> Result<(), LedgerError> {
-        if self
-            .escrows
-            .get(&(task, client))
-            .is_none_or(|e| !e.is_open())
-        {
-            return Err(LedgerError::Escrow(task, "not open"));
+        let open = self.escrows.get(&(task, client)).filter(|e| e.is_open());
+        let deposit = open.ok_or(LedgerError::Escrow(task, "not open"))?.deposit;
+        let sum = deposit.checked_add(amount);
+        if amount == Amount::ZERO || sum.is_none_or(|s| s.0 >= ESCROW_LIMIT) {
+            return Err(LedgerError::Escrow(task, "no such amount"));
         }
         self.take(from, amount)?;
         if let Some(escrow) = self.escrows.get_mut(&(task, client)) {
@@ -506,6 +657,23 @@ impl Ledger {
             });
         }
         Ok(())
+    }
+
+    /// `TaskEscrow.returnLateTopUp`: anyone, for the client. Gives what came too late for the header that settled the task.
+    ///
+    /// # Errors
+    /// [`LedgerError::Escrow`].
+    pub fn return_late_top_up(
+        &mut self,
+        task: TaskId,
+        client: Account,
+    ) -> Result<Amount, LedgerError> {
+        let escrow = self.escrows.get_mut(&(task, client));
+        let late = escrow.map(|e| std::mem::take(&mut e.returnable));
+        let late = late.filter(|late| *late != Amount::ZERO);
+        let late = late.ok_or(LedgerError::Escrow(task, "nothing came late"))?;
+        self.mint(client, late);
+        Ok(late)
     }
 
     /// `TaskEscrow.forceRecord`: anyone, for anyone.
@@ -535,22 +703,17 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Draw`].
     pub fn draw_committee(&mut self, lane: u32) -> Result<(), LedgerError> {
-        let members: Vec<Account> = self
-            .members
-            .iter()
-            .filter(|(_, m)| m.roles & role::VALIDATOR != 0 && !m.leaving)
-            .map(|(a, _)| *a)
-            .collect();
-        let term_epochs = self.profile.params.term_epochs;
-        let state = self.lanes.entry(lane).or_default();
-        let running = state.committee.is_some() && state.epoch < state.drawn_at + term_epochs;
-        if lane >= self.profile.params.lanes
-            || members.is_empty()
-            || members.len() > COMMITTEE_MAX
-            || running
-        {
+        let members = self.members.iter().filter(|(_, m)| m.is_validator());
+        let members: Vec<Account> = members.map(|(a, _)| *a).collect();
+        let fits = (1..=usize::from(self.terms.committee_max)).contains(&members.len());
+        if lane >= self.profile.params.lanes || !fits || self.serves(lane) {
             return Err(LedgerError::Draw(lane));
         }
+        self.dismiss(lane);
+        for member in &members {
+            self.past.entry(*member).or_default().seats += 1;
+        }
+        let state = self.lanes.entry(lane).or_default();
         let threshold = (2 * members.len()).div_ceil(3) as u16;
         let term = state.term + 1;
         state.term = term;
@@ -564,6 +727,24 @@ impl Ledger {
             threshold,
         });
         Ok(())
+    }
+
+    /// Whether a lane's committee cannot be replaced yet.
+    fn serves(&self, lane: u32) -> bool {
+        self.lanes.get(&lane).is_some_and(|l| {
+            let running = l.epoch < l.drawn_at + self.terms.term_epochs;
+            l.committee.is_some() && running && self.now < l.active_at + STALL_SECS
+        })
+    }
+
+    /// Nobody serves a lane any more.
+    fn dismiss(&mut self, lane: u32) {
+        let committee = self.lanes.get_mut(&lane).and_then(|l| l.committee.take());
+        for member in committee.map(|c| c.1).unwrap_or_default() {
+            let past = self.past.entry(member).or_default();
+            past.seats -= 1;
+            past.served_until = self.now;
+        }
     }
 
     /// `EpochAnchor.post`.
@@ -623,12 +804,14 @@ impl Ledger {
             return Err(LedgerError::Header("no root would be active after it"));
         }
         let mut released = lane.released;
+        let mut named = BTreeSet::new();
         for s in settled {
             let escrow = self
                 .escrows
                 .get(&(s.task, s.client))
-                .filter(|e| e.is_open())
-                .ok_or(LedgerError::Escrow(s.task, "not open"))?;
+                .filter(|e| e.is_open() && e.lane == header.lane)
+                .filter(|_| named.insert((s.task, s.client)))
+                .ok_or(LedgerError::Escrow(s.task, "not open in this lane"))?;
             released = Amount(released.0 + escrow.at(header.chain_block).0);
         }
         if header.total_owed != released || header.total_owed < lane.owed {
@@ -638,7 +821,8 @@ impl Ledger {
             });
         }
         let empty = header.total_owed == Amount::ZERO;
-        if (header.payout_root == Hash::ZERO) != empty || (header.payout_count == 0) != empty {
+        let no_root = kept_root(&header.payout_root) == [0; ROOT_BYTES];
+        if no_root != empty || (header.payout_count == 0) != empty {
             return Err(LedgerError::Header(
                 "an empty tree owes nothing, and only it",
             ));
@@ -651,9 +835,9 @@ impl Ledger {
                     client: s.client,
                     amount: escrow.at(header.chain_block),
                 });
-                // What was paid in after the header's block is the client's again (`returnLateTopUp`).
+                // What was paid in after the header's block waits for the client (`returnLateTopUp`).
                 let rest = escrow.deposit.0 + escrow.gold_bond.0 - escrow.at(header.chain_block).0;
-                self.mint(s.client, Amount(rest));
+                escrow.returnable = Amount(rest);
             }
         }
         let hash = header.hash();
@@ -693,7 +877,7 @@ impl Ledger {
     /// it; the lane's committee is dismissed, and whoever signed the header pays and is out. Money that moved stays where it is.
     ///
     /// # Errors
-    /// [`LedgerError::Header`] when it is not posted or too old, [`LedgerError::Votes`].
+    /// [`LedgerError::Header`] when it is not posted or too old, [`LedgerError::Votes`], [`LedgerError::Signers`].
     pub fn overrule(
         &mut self,
         reporter: Account,
@@ -708,13 +892,8 @@ impl Ledger {
         }
         let weight = |m: &Member| {
             let cap = self.disputes.min_validator_stake.0 * STAKE_CAP_FACTOR;
-            let votes = m.roles & role::VALIDATOR != 0 && !m.leaving;
-            let known = m.since <= header.chain_block;
-            Amount(if votes && known {
-                m.stake.0.min(cap)
-            } else {
-                0
-            })
+            let votes = m.is_validator() && m.since <= header.chain_block;
+            Amount(if votes { m.stake.0.min(cap) } else { 0 })
         };
         let digest = EpochHeader::overrule_digest(&hash, &self.profile);
         let all: Amount = self.members.values().map(weight).sum();
@@ -725,76 +904,7 @@ impl Ledger {
         if !signed || !rising || given.0 * 2 <= all.0 {
             return Err(LedgerError::Votes { given, all });
         }
-        let digest = header.signing_digest(&self.profile);
-        let signers: Option<Vec<Account>> =
-            signatures.iter().map(|s| recover(&digest, s)).collect();
-        let known = signers.filter(|all| all.iter().all(|a| self.members.contains_key(a)));
-        let signers = known.ok_or(LedgerError::Header("signed by somebody unknown"))?;
-        if let Some(state) = self.lanes.get_mut(&lane) {
-            state.epoch = from - 1;
-            state.head = header.parent;
-            state.draws.1 = 0;
-            state.note_draw(self.now);
-            state.posted.retain(|epoch, _| *epoch < from);
-            state.committee = None;
-        }
-        self.pending.push(ChainFact::EpochsRevoked { lane, from });
-        let once: BTreeSet<Account> = signers.into_iter().collect();
-        for account in once {
-            self.slash(account, reporter);
-        }
-        Ok(())
-    }
-
-    /// `Disputes.proveEquivocation`: whoever signed two headers for one view of one term pays and is out; the lane stays where it is.
-    ///
-    /// # Errors
-    /// [`LedgerError::Header`] when these are not two such headers, or not signed by the same registered accounts in the same order.
-    pub fn prove_equivocation(
-        &mut self,
-        reporter: Account,
-        (first, second): (&EpochHeader, &EpochHeader),
-        first_signatures: &[EvmSignature],
-        second_signatures: &[EvmSignature],
-    ) -> Result<(), LedgerError> {
-        let view = |h: &EpochHeader| (h.lane, h.epoch, h.view, h.term);
-        if first == second || view(first) != view(second) {
-            return Err(LedgerError::Header("not two headers for one view"));
-        }
-        let signers = |header: &EpochHeader, signatures: &[EvmSignature]| {
-            let digest = header.signing_digest(&self.profile);
-            let all = signatures.iter().map(|s| recover(&digest, s));
-            all.collect::<Option<Vec<Account>>>()
-        };
-        let (a, b) = (
-            signers(first, first_signatures),
-            signers(second, second_signatures),
-        );
-        let same = a.filter(|a| b.as_ref() == Some(a));
-        let known = same.filter(|all| all.iter().all(|a| self.members.contains_key(a)));
-        let accounts = known.ok_or(LedgerError::Header("signed by others, or somebody unknown"))?;
-        for account in accounts {
-            if self.equivocated.insert((view(first), account)) {
-                self.slash(account, reporter);
-            }
-        }
-        Ok(())
-    }
-
-    fn slash(&mut self, account: Account, reporter: Account) {
-        let Some(member) = self.members.get_mut(&account) else {
-            return;
-        };
-        let taken = Amount(member.stake.0 * u128::from(self.disputes.slash_bps) / ALL_BPS);
-        let rewarded = Amount(taken.0 / 2);
-        member.stake = Amount(member.stake.0 - taken.0);
-        let leaves = !std::mem::replace(&mut member.leaving, true);
-        self.staked = Amount(self.staked.0 - taken.0);
-        self.mint(reporter, rewarded);
-        self.mint(BURN_ADDRESS, Amount(taken.0 - rewarded.0));
-        if leaves {
-            self.pending.push(ChainFact::UnbondRequested { account });
-        }
+        self.convict(header, signatures, reporter).map(|_| ())
     }
 
     /// `TaskEscrow.openFallback`: anyone, when the lane has been silent for long enough.
@@ -866,6 +976,9 @@ impl Ledger {
         if due == Amount::ZERO {
             return refused("the deposit is spent");
         }
+        if pay.payee == Account::default() {
+            return Err(LedgerError::Nobody);
+        }
         fallback.paid.insert(pay.leaf());
         fallback.left = Amount(fallback.left.0 - due.0);
         self.mint(pay.payee, due);
@@ -896,50 +1009,107 @@ impl Ledger {
     /// `RewardDistributor.claim`: anyone, for anyone. Returns what was paid now.
     ///
     /// # Errors
-    /// [`LedgerError::Proof`] or [`LedgerError::NothingDue`].
+    /// [`LedgerError::Proof`] or [`LedgerError::NothingDue`]; [`LedgerError::Balance`] when a tree owes more than there is.
     pub fn claim(&mut self, claim: &Claim) -> Result<Amount, LedgerError> {
-        let fits = self.stands(claim.lane, claim.epoch, &claim.root, claim.proof.len());
-        if !fits || !claim.is_valid() {
-            return Err(LedgerError::Proof);
-        }
-        let due = self.pay(claim.lane, claim.payee, claim.total);
+        let due = self.claim_many(claim.lane, claim.epoch, std::slice::from_ref(claim))?;
         if due == Amount::ZERO {
             return Err(LedgerError::NothingDue);
         }
         Ok(due)
     }
 
-    /// `RewardDistributor.claimSubtree`: pays whatever is due to any of the payees, possibly nothing.
+    /// `RewardDistributor.claimMany`: pays whatever is due to any of the payees, possibly nothing. The claims are of this lane and epoch.
     ///
     /// # Errors
-    /// [`LedgerError::Proof`].
-    pub fn claim_subtree(&mut self, claim: &SubtreeClaim) -> Result<Amount, LedgerError> {
-        let depth = usize::from(claim.height) + claim.proof.len();
-        if !self.stands(claim.lane, claim.epoch, &claim.root, depth) || !claim.is_valid() {
+    /// [`LedgerError::Proof`], [`LedgerError::Balance`]; then nobody is paid.
+    pub fn claim_many(
+        &mut self,
+        lane: u32,
+        epoch: u64,
+        claims: &[Claim],
+    ) -> Result<Amount, LedgerError> {
+        let kept = self.claimable(lane, epoch)?;
+        let stands =
+            |c: &Claim| (c.lane, c.epoch) == (lane, epoch) && kept.is(c.leads_to(), c.proof.len());
+        if !claims.iter().all(stands) {
             return Err(LedgerError::Proof);
         }
-        let dues = claim.leaves.iter();
-        Ok(dues
-            .map(|(payee, total)| self.pay(claim.lane, *payee, *total))
-            .sum())
+        self.pay(lane, claims.iter().map(|c| (c.payee, c.total)))
     }
 
-    /// Whether an epoch's tree is kept, has this root and this depth.
-    fn stands(&self, lane: u32, epoch: u64, root: &Hash, depth: usize) -> bool {
+    /// `RewardDistributor.claimSubtree`: pays whatever is due to any of the payees, possibly nothing. The zero account is an empty place.
+    ///
+    /// # Errors
+    /// [`LedgerError::Proof`], [`LedgerError::Balance`]; then nobody is paid.
+    pub fn claim_subtree(&mut self, claim: &SubtreeClaim) -> Result<Amount, LedgerError> {
+        let depth = usize::from(claim.height) + claim.proof.len();
+        let kept = self.claimable(claim.lane, claim.epoch)?;
+        if !kept.is(claim.leads_to(), depth) {
+            return Err(LedgerError::Proof);
+        }
+        let leaves = claim.leaves.iter().copied();
+        self.pay(claim.lane, leaves.filter(|l| l.0 != Account::default()))
+    }
+
+    /// An epoch's tree, if anything can be claimed on it.
+    fn claimable(&self, lane: u32, epoch: u64) -> Result<&Posted, LedgerError> {
         let kept = self.lanes.get(&lane).and_then(|l| l.posted.get(&epoch));
-        kept.is_some_and(|p| {
-            p.root == *root && merkle::depth(p.count) == depth && self.now >= p.active_at
-        })
+        kept.filter(|p| self.now >= p.active_at && kept_root(&p.root) != [0; ROOT_BYTES])
+            .ok_or(LedgerError::Proof)
     }
 
-    /// Pays what is not paid yet of a proven leaf.
-    fn pay(&mut self, lane: u32, payee: Account, total: Amount) -> Amount {
-        let paid = self.paid.entry((lane, payee)).or_default();
-        let due = total.checked_sub(*paid).unwrap_or_default();
-        *paid = Amount(paid.0 + due.0);
+    /// Pays what is not paid yet of proven leaves, one after the other; all or nothing.
+    fn pay(
+        &mut self,
+        lane: u32,
+        leaves: impl Iterator<Item = (Account, Amount)>,
+    ) -> Result<Amount, LedgerError> {
+        let distributor = self.profile.contracts.distributor(lane);
+        let mut held = self.unspent(lane).0 + self.balance(&distributor).0;
+        let mut paid = BTreeMap::new();
+        let mut dues = Vec::new();
+        for (payee, total) in leaves {
+            let before = self.paid.get(&(lane, payee)).copied().unwrap_or_default();
+            let before: &mut Amount = paid.entry(payee).or_insert(before);
+            let due = Amount(total.0.saturating_sub(before.0));
+            if due == Amount::ZERO {
+                continue;
+            }
+            if payee == Account::default() {
+                return Err(LedgerError::Nobody);
+            }
+            if due.0 > held {
+                return Err(LedgerError::Balance {
+                    account: distributor,
+                    held: Amount(held),
+                    needed: due,
+                });
+            }
+            // What the distributor pays itself stays.
+            if payee != distributor {
+                held -= due.0;
+            }
+            *before = total;
+            dues.push((payee, due));
+        }
+        for (payee, due) in &dues {
+            let own = self.unspent(lane).min(*due);
+            if let Some(lane) = self.lanes.get_mut(&lane) {
+                lane.spent = Amount(lane.spent.0 + own.0);
+            }
+            if own < *due {
+                // There is as much: it was counted above.
+                self.take(distributor, Amount(due.0 - own.0))?;
+            }
+            self.mint(*payee, *due);
+        }
+        let due: Amount = dues.iter().map(|d| d.1).sum();
         self.claimed = Amount(self.claimed.0 + due.0);
-        self.mint(payee, due);
-        due
+        let paid = paid
+            .into_iter()
+            .map(|(payee, total)| ((lane, payee), total));
+        self.paid.extend(paid);
+        Ok(due)
     }
 
     /// Payout root of a kept epoch.
@@ -952,6 +1122,11 @@ impl Ledger {
         self.paid
             .iter()
             .map(|((lane, payee), paid)| (*lane, *payee, *paid))
+    }
+
+    /// Header hash of a lane's last epoch; zero before the first.
+    pub fn head(&self, lane: u32) -> Hash {
+        self.lanes.get(&lane).map_or(Hash::ZERO, |l| l.head)
     }
 
     /// Last epoch of a lane, 0 before the first.
@@ -982,7 +1157,7 @@ impl Ledger {
     pub fn supply(&self) -> Amount {
         let balances: Amount = self.balances.values().copied().sum();
         let open: Amount = self.escrows.values().map(Escrow::held).sum();
-        let released: Amount = self.lanes.values().map(|l| l.released).sum();
-        Amount(balances.0 + self.staked.0 + open.0 + released.0 - self.claimed.0)
+        let unspent: u128 = self.lanes.values().map(|l| l.released.0 - l.spent.0).sum();
+        Amount(balances.0 + self.staked.0 + open.0 + unspent)
     }
 }

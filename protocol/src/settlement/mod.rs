@@ -5,4 +5,7 @@
 
 mod ledger;
 
-pub use ledger::{DisputeTerms, Ledger, LedgerError, Released};
+pub use ledger::{
+    AuditLeaf, DisputeTerms, Evidence, FaultProof, Ledger, LedgerError, LossLeaf, MemberTerms,
+    PayoutLeaf, Released, Stake, Withdrawn,
+};

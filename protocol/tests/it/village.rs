@@ -597,16 +597,14 @@ impl Village {
                     let own = posted
                         .iter()
                         .find(|s| recover(&digest, s) == Some(*accused));
-                    let second = other_signature
+                    let pair: Vec<_> = other_signature
                         .or(own.copied())
+                        .map(|second| (*signature, second))
                         .into_iter()
-                        .collect::<Vec<_>>();
-                    self.ledger.prove_equivocation(
-                        account,
-                        (proposed, other),
-                        &[*signature],
-                        &second,
-                    )
+                        .collect();
+                    self.ledger
+                        .prove_equivocation(proposed, other, &pair, account)
+                        .map(|_| ())
                 }
             };
             if let Err(error) = result {

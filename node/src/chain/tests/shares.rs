@@ -94,6 +94,9 @@ async fn a_bonus_is_locked_shared_as_the_settling_header_says_and_drawn_once() {
     assert_eq!((state.income, state.paid), (Amount(1_000), Amount::ZERO));
     let found = chain.bonus(task, client).await.expect("answers");
     assert_eq!((found.locked, found.shares), (true, None));
+    let main = c.world.profile.contracts.token;
+    let paid = chain.pay_in(till, main, Amount(40)).await.expect("pays");
+    assert_eq!(paid.amount, Amount(40));
 
     // The epoch that settles the task says how its bonus is shared: ann three parts, bob one.
     let (ann, bob) = (Account([0xa1; 20]), Account([0xb2; 20]));
@@ -163,13 +166,19 @@ async fn a_bonus_is_locked_shared_as_the_settling_header_says_and_drawn_once() {
     assert_eq!(paid.map(|p| p.amount), Some(Amount(250)));
     let state = chain.till(till, token).await.expect("answers");
     assert_eq!((state.income, state.paid), (Amount(1_000), Amount(1_000)));
+    // What went through the pool in the main token is in the books as well.
+    let paid = helper.chain.claim_share(till, main, &claim).await;
+    assert_eq!(paid.expect("pays").map(|p| p.amount), Some(Amount(30)));
+    assert_eq!(held(&chain, main, ann).await, Amount(30));
+    let books = audit(&c.world.profile).await.expect("the books agree");
+    assert!(books.accepted > 0 && books.followed > 2, "{books:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_data_set_is_published_once_and_every_payment_is_a_receipt_that_its_labelers_share() {
     let world = world().await;
     let publisher = world.rich(&CLIENT, 0).await;
-    let buyer = world.rich(&key(0x52), 0).await;
+    let buyer = world.rich(&key(0x52), 100).await;
     let token = partner_token(&world, buyer, 1_000).await;
     let client = start(&world.profile, Some(CLIENT), &MemoryStore::default());
     let other = start(&world.profile, Some(key(0x52)), &MemoryStore::default());
@@ -226,6 +235,13 @@ async fn a_data_set_is_published_once_and_every_payment_is_a_receipt_that_its_la
     let paid = client.chain.claim_share(till(1), token, &to_ann).await;
     assert_eq!(paid.expect("pays").map(|p| p.amount), Some(Amount(20)));
     assert_eq!(held(&client.chain, token, ann).await, Amount(420));
+    let main = world.profile.contracts.token;
+    let paid = other.chain.pay_in(till(1), main, Amount(9)).await;
+    assert_eq!(paid.expect("pays").amount, Amount(9));
+    let paid = client.chain.claim_share(till(1), main, &to_ann).await;
+    assert_eq!(paid.expect("pays").map(|p| p.amount), Some(Amount(6)));
+    let books = audit(&world.profile).await.expect("the books agree");
+    assert!(books.followed > 2, "{books:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
