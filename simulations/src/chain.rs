@@ -125,6 +125,11 @@ impl Chain {
                     let result = self.ledger.overrule(from, header, &accused, votes);
                     ("overrule", result)
                 }
+                ChainCall::ProveFault { header, fault } => {
+                    let accused = self.ledger.signatures(header.lane, header.epoch).to_vec();
+                    let result = self.ledger.prove_fault(from, header, &accused, fault);
+                    ("prove-fault", result)
+                }
             };
             match result {
                 Ok(()) => *self.done.entry(name).or_default() += 1,

@@ -179,6 +179,9 @@ pub fn called(p: Payload, call: &ChainCall) -> Payload {
         ChainCall::Overrule { header, votes } => {
             p.number(4).bytes(&codec::encode(&(header, votes)))
         }
+        ChainCall::ProveFault { header, fault } => {
+            p.number(7).bytes(&codec::encode(&(header, fault)))
+        }
     }
 }
 

@@ -34,7 +34,7 @@ use super::{
     endpoint::{Endpoint, Endpoints},
     error::ChainError,
     facts::{header, seats},
-    totals, units,
+    prove, totals, units,
 };
 
 /// What an audit went through.
@@ -335,14 +335,20 @@ fn anchor(ledger: &mut Ledger, from: Account, call: EpochAnchorCalls) -> Result<
     }
 }
 
-/// The twin recomputes no trees of others, so it knows no proofs of faults in them.
 fn dispute(
     ledger: &mut Ledger,
     profile: &NetworkProfile,
     call: DisputesCalls,
 ) -> Result<Verdict, String> {
     let DisputesCalls::overrule(c) = call else {
-        return unknown("proofs of faults");
+        let Some(proof) = prove::read(&call) else {
+            return unknown("this call of the disputes");
+        };
+        let signatures = proof.signatures.as_deref().unwrap_or_default();
+        if proof.signatures.is_none() {
+            return Ok(Err("a signature is cut short".to_owned()));
+        }
+        return said(ledger.prove_fault(proof.reporter, &proof.header, signatures, &proof.fault));
     };
     let posted = c.e.chain.first().ok_or("no header is accused")?;
     let posted = EpochAnchor::EpochHeader::abi_decode(&posted.abi_encode());

@@ -11,6 +11,7 @@ use assay_protocol::{
     lane::{BonusProof, Claim, FlatClaim, SubtreeClaim},
     merkle::ShareClaim,
     message::{Envelope, EpochHeader, SettledTask},
+    settlement::fault::TreeFault,
 };
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +54,11 @@ pub(super) enum Intent {
         header: Box<EpochHeader>,
         /// Rising by account.
         votes: Vec<(Account, EvmSignature)>,
+    },
+    /// The header's fault is proven.
+    ProveFault {
+        header: Box<EpochHeader>,
+        fault: Box<TreeFault>,
     },
     /// Our account is registered with this node key.
     Register {
@@ -141,6 +147,10 @@ impl From<ChainCall> for Intent {
                 header: Box::new(header),
                 votes,
             },
+            ChainCall::ProveFault { header, fault } => Self::ProveFault {
+                header: Box::new(header),
+                fault,
+            },
         }
     }
 }
@@ -175,6 +185,11 @@ impl Intent {
                 key.extend_from_slice(&header.hash().0);
                 // More votes can do what fewer cannot.
                 key.extend_from_slice(&(votes.len() as u32).to_be_bytes());
+            }
+            // Another fault of the same header would change nothing.
+            Self::ProveFault { header, .. } => {
+                key.push(b'T');
+                key.extend_from_slice(&header.hash().0);
             }
             Self::Register { node_key, .. } => {
                 key.push(b'R');
@@ -282,6 +297,10 @@ impl Intent {
                 header.epoch,
                 header.lane,
                 votes.len()
+            ),
+            Self::ProveFault { header, .. } => format!(
+                "prove the fault of epoch {} of lane {}",
+                header.epoch, header.lane
             ),
             Self::Register { node_key, .. } => format!("register node key {node_key}"),
             Self::Claim(c) => format!(

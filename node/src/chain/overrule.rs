@@ -80,7 +80,10 @@ impl Planner<'_> {
     }
 
     /// Headers posted in the lane from this one's block on, in log order, those taken back included.
-    async fn posts_since(&self, header: &EpochHeader) -> Result<Vec<(EpochHeader, Log)>, RpcFault> {
+    pub(super) async fn posts_since(
+        &self,
+        header: &EpochHeader,
+    ) -> Result<Vec<(EpochHeader, Log)>, RpcFault> {
         let filter = Filter::new()
             .address(Address::from(self.profile.contracts.anchor))
             .event_signature(EpochAnchor::EpochPosted::SIGNATURE_HASH)
@@ -96,7 +99,7 @@ impl Planner<'_> {
 
     /// Signatures that a header was posted with; none when something stands between the sender and the anchor. Then the epoch can be taken
     /// back all the same, and who shows them later is rewarded for it (`Disputes.punish`).
-    async fn signatures_of(&self, log: &Log) -> Result<Vec<u8>, RpcFault> {
+    pub(super) async fn signatures_of(&self, log: &Log) -> Result<Vec<u8>, RpcFault> {
         let Some(hash) = log.transaction_hash else {
             return Ok(Vec::new());
         };

@@ -4,6 +4,7 @@ use crate::{
     amount::Amount,
     id::{Account, EvmSignature, NodeKey, RecordId, TaskId},
     message::{Envelope, EpochHeader, SettledTask, ShardRef},
+    settlement::fault::TreeFault,
     task::TaskOutcome,
     verify::{Penalty, Verdict},
 };
@@ -95,6 +96,13 @@ pub enum ChainCall {
         header: EpochHeader,
         /// Validators against it and their signatures, rising by account.
         votes: Vec<(Account, EvmSignature)>,
+    },
+    /// `Disputes.proveDisorder`, `provePlace` and so on: the fault of a posted header.
+    ProveFault {
+        /// The accused header.
+        header: EpochHeader,
+        /// What is wrong with it.
+        fault: Box<TreeFault>,
     },
 }
 

@@ -18,6 +18,7 @@ mod client;
 mod custody;
 mod deliver;
 mod effect;
+mod fault;
 mod follow;
 mod input;
 mod labeler;
@@ -401,6 +402,7 @@ impl Core {
         for lane in lanes {
             self.tick_follow(lane);
             self.tick_overrule(lane);
+            self.tick_fault(lane);
             self.tick_agree(lane);
         }
     }

@@ -10,6 +10,7 @@ use crate::{
     limit, merkle,
     message::{BlockNews, BlockRef, ChainFact, EpochHeader, SettledTask},
     network::NetworkProfile,
+    settlement::fault::TreeFault,
 };
 
 /// Why a contract would revert.
@@ -75,6 +76,9 @@ pub enum LedgerError {
         /// Weight of all validators.
         all: Amount,
     },
+    /// The leaves of a proof are not those of the header, or show no fault.
+    #[error("the proof shows no fault of the header")]
+    NoFault,
     /// The claim's proof does not lead to an active root.
     #[error("the proof does not lead to an active root")]
     Proof,
@@ -171,6 +175,8 @@ struct Lane {
     head: Hash,
     /// What was posted, by epoch; the last [`ROOTS_KEPT`].
     posted: BTreeMap<u64, Posted>,
+    /// Hashes of all headers up to the head.
+    headers: BTreeMap<u64, Hash>,
     owed: Amount,
     released: Amount,
     drawn_at: u64,
@@ -249,6 +255,8 @@ pub struct Ledger {
     paid: BTreeMap<(u32, Account), Amount>,
     claimed: Amount,
     staked: Amount,
+    /// Who was punished for signing which header.
+    punished: BTreeSet<(Hash, Account)>,
 }
 
 impl Ledger {
@@ -274,6 +282,7 @@ impl Ledger {
             paid: BTreeMap::new(),
             claimed: Amount::ZERO,
             staked: Amount::ZERO,
+            punished: BTreeSet::new(),
         }
     }
 
@@ -668,6 +677,7 @@ impl Ledger {
                 signatures: signatures.iter().map(|s| s.1).collect(),
             };
             lane.posted.insert(header.epoch, posted);
+            lane.headers.insert(header.epoch, hash);
             while lane.posted.len() > ROOTS_KEPT {
                 lane.posted.pop_first();
             }
@@ -722,23 +732,61 @@ impl Ledger {
         if !signed || !rising || given.0 * 2 <= all.0 {
             return Err(LedgerError::Votes { given, all });
         }
+        self.convict(reporter, header, signatures)
+    }
+
+    /// `Disputes.proveDisorder` and its like: a fault of a posted header takes it back while its root is not active, and all epochs after it;
+    /// whoever signed it pays, once, and is out.
+    ///
+    /// # Errors
+    /// [`LedgerError::Header`] when it does not stand, [`LedgerError::NoFault`].
+    pub fn prove_fault(
+        &mut self,
+        reporter: Account,
+        header: &EpochHeader,
+        signatures: &[EvmSignature],
+        fault: &TreeFault,
+    ) -> Result<(), LedgerError> {
+        let lane = self.lanes.get(&header.lane);
+        let stands = lane.and_then(|l| l.headers.get(&header.epoch));
+        if stands != Some(&header.hash()) {
+            return Err(LedgerError::Header("not posted, or taken back"));
+        }
+        if !fault.convicts(header) {
+            return Err(LedgerError::NoFault);
+        }
+        self.convict(reporter, header, signatures)
+    }
+
+    /// The lane goes back when it still can, and the signers pay.
+    fn convict(
+        &mut self,
+        reporter: Account,
+        header: &EpochHeader,
+        signatures: &[EvmSignature],
+    ) -> Result<(), LedgerError> {
+        let (lane, from, hash) = (header.lane, header.epoch, header.hash());
         let digest = header.signing_digest(&self.profile);
         let signers: Option<Vec<Account>> =
             signatures.iter().map(|s| recover(&digest, s)).collect();
         let known = signers.filter(|all| all.iter().all(|a| self.members.contains_key(a)));
         let signers = known.ok_or(LedgerError::Header("signed by somebody unknown"))?;
-        if let Some(state) = self.lanes.get_mut(&lane) {
+        let waits = |l: &&mut Lane| l.posted.get(&from).is_some_and(|p| self.now < p.active_at);
+        if let Some(state) = self.lanes.get_mut(&lane).filter(waits) {
             state.epoch = from - 1;
             state.head = header.parent;
             state.draws.1 = 0;
             state.note_draw(self.now);
             state.posted.retain(|epoch, _| *epoch < from);
+            state.headers.retain(|epoch, _| *epoch < from);
             state.committee = None;
+            self.pending.push(ChainFact::EpochsRevoked { lane, from });
         }
-        self.pending.push(ChainFact::EpochsRevoked { lane, from });
         let once: BTreeSet<Account> = signers.into_iter().collect();
         for account in once {
-            self.slash(account, reporter);
+            if self.punished.insert((hash, account)) {
+                self.slash(account, reporter);
+            }
         }
         Ok(())
     }

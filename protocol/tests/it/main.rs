@@ -4,6 +4,7 @@
 mod assets;
 mod clients;
 mod deaths;
+mod faults;
 mod forced;
 mod golden;
 mod hostile;

@@ -259,7 +259,7 @@ impl Village {
         let config = Config {
             profile: self.profile.clone(),
             node: person.node.clone(),
-            evm: (person.role == role::VALIDATOR).then(|| person.evm.clone()),
+            evm: Some(person.evm.clone()),
         };
         let core = Core::new(config, restored, self.now);
         person.next_block = self
@@ -523,6 +523,12 @@ impl Village {
         })
     }
 
+    /// Everybody but one goes to sleep, and nothing that they were about to send reaches the chain.
+    pub fn leave_awake(&mut self, only: usize) {
+        self.down = (0..self.people.len()).filter(|i| *i != only).collect();
+        self.calls.retain(|(from, _)| *from == only);
+    }
+
     /// Mines a block after the given seconds, with the calls that are waiting.
     pub fn mine(&mut self, secs: u64) {
         self.time += secs;
@@ -565,6 +571,10 @@ impl Village {
                 ChainCall::Overrule { header, votes } => {
                     let accused = self.ledger.signatures(header.lane, header.epoch).to_vec();
                     self.ledger.overrule(account, header, &accused, votes)
+                }
+                ChainCall::ProveFault { header, fault } => {
+                    let accused = self.ledger.signatures(header.lane, header.epoch).to_vec();
+                    self.ledger.prove_fault(account, header, &accused, fault)
                 }
             };
             if let Err(error) = result {

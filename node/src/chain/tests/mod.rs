@@ -2,6 +2,7 @@
 //! answers where a test wants it.
 
 mod endpoints;
+mod faults;
 mod forced;
 mod kills;
 mod money;

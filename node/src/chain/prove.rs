@@ -1,0 +1,388 @@
+//! Showing `Disputes` a fault of a posted header: the evidence from the chain, and the proof in the contract's form.
+
+use alloy::{
+    primitives::{Address, B256, U256},
+    rpc::types::{Filter, Log},
+    sol_types::{SolEvent, SolValue},
+};
+use assay_protocol::{
+    amount::Amount,
+    crypto::recover,
+    id::{Account, EvmSignature, Hash},
+    message::EpochHeader,
+    settlement::fault::{AuditLeaf, PayoutLeaf, TreeFault},
+};
+
+use super::{
+    Chain, ClaimResult,
+    bindings::{
+        Disputes::{self, DisputesCalls},
+        EpochAnchor, Registry,
+    },
+    error::{ChainError, RpcFault},
+    facts,
+    intent::Intent,
+    plan::{Planner, Step, send},
+};
+
+/// The whole stake in `slashBps`.
+const ALL_BPS: u128 = 10_000;
+
+/// A header that stands, and what its signers have to lose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accused {
+    /// The header.
+    pub header: EpochHeader,
+    /// That of the epoch before; none for the first one.
+    pub parent: Option<EpochHeader>,
+    /// Who signed it, and what a proven fault takes from each. Nobody when the post came through a contract.
+    pub signers: Vec<(Account, Amount)>,
+    /// A fault of it was proven before.
+    pub proven: bool,
+}
+
+/// A proof of a fault as it was sent.
+pub(super) struct Proof {
+    pub header: EpochHeader,
+    /// None when their bytes are no whole signatures.
+    pub signatures: Option<Vec<EvmSignature>>,
+    pub reporter: Account,
+    pub fault: TreeFault,
+}
+
+fn words(proof: &[Hash]) -> Vec<B256> {
+    proof.iter().map(|h| B256::from(*h)).collect()
+}
+
+fn hashes(proof: &[B256]) -> Vec<Hash> {
+    proof.iter().map(|h| Hash::from(*h)).collect()
+}
+
+fn payout(leaf: &PayoutLeaf) -> Disputes::PayoutLeaf {
+    Disputes::PayoutLeaf {
+        payee: leaf.payee.into(),
+        total: leaf.total.0,
+        index: U256::from(leaf.index),
+        proof: words(&leaf.proof),
+    }
+}
+
+fn audit(leaf: &AuditLeaf) -> Disputes::AuditLeaf {
+    Disputes::AuditLeaf {
+        payee: leaf.payee.into(),
+        total: leaf.total.0,
+        before: leaf.before.0,
+        index: U256::from(leaf.index),
+        proof: words(&leaf.proof),
+    }
+}
+
+fn read_payout(leaf: &Disputes::PayoutLeaf) -> PayoutLeaf {
+    PayoutLeaf {
+        payee: leaf.payee.into(),
+        total: Amount(leaf.total),
+        index: leaf.index.saturating_to(),
+        proof: hashes(&leaf.proof),
+    }
+}
+
+fn read_audit(leaf: &Disputes::AuditLeaf) -> AuditLeaf {
+    AuditLeaf {
+        payee: leaf.payee.into(),
+        total: Amount(leaf.total),
+        before: Amount(leaf.before),
+        index: leaf.index.saturating_to(),
+        proof: hashes(&leaf.proof),
+    }
+}
+
+fn read_header(h: &Disputes::EpochHeader) -> Option<EpochHeader> {
+    // Each contract's bindings have a type of their own for the same words.
+    let posted = EpochAnchor::EpochHeader::abi_decode(&h.abi_encode()).ok()?;
+    Some(facts::header(&posted))
+}
+
+/// The step that shows `fault`.
+fn step(to: Account, e: Disputes::Evidence, fault: &TreeFault) -> Step {
+    const NAME: &str = "prove a fault";
+    match fault {
+        TreeFault::Disorder { first, second } => {
+            let (first, second) = (payout(first), payout(second));
+            let call = Disputes::proveDisorderCall { e, first, second };
+            send(to, &call, true, NAME)
+        }
+        TreeFault::Place {
+            audit,
+            node,
+            index,
+            proof,
+        } => {
+            let call = Disputes::provePlaceCall {
+                e,
+                audit: *audit,
+                node: (*node).into(),
+                index: U256::from(*index),
+                proof: words(proof),
+            };
+            send(to, &call, true, NAME)
+        }
+        TreeFault::NoAudit => send(to, &Disputes::proveNoAuditCall { e }, true, NAME),
+        TreeFault::Mismatch {
+            audit: leaf,
+            node,
+            proof,
+        } => {
+            let call = Disputes::proveMismatchCall {
+                e,
+                audit: audit(leaf),
+                payoutNode: (*node).into(),
+                payoutProof: words(proof),
+            };
+            send(to, &call, true, NAME)
+        }
+        TreeFault::Edge(leaf) => {
+            let leaf = audit(leaf);
+            send(to, &Disputes::proveEdgeCall { e, leaf }, true, NAME)
+        }
+        TreeFault::Sum { first, second } => {
+            let (first, second) = (audit(first), audit(second));
+            let call = Disputes::proveSumCall { e, first, second };
+            send(to, &call, true, NAME)
+        }
+        TreeFault::Shrunk {
+            parent,
+            earlier,
+            now,
+        } => {
+            let call = Disputes::proveShrunkCall {
+                e,
+                parent: facts::abi_header!(Disputes, parent),
+                earlier: payout(earlier),
+                now_: payout(now),
+            };
+            send(to, &call, true, NAME)
+        }
+        TreeFault::Omitted {
+            parent,
+            earlier,
+            around,
+        } => {
+            let call = Disputes::proveOmittedCall {
+                e,
+                parent: facts::abi_header!(Disputes, parent),
+                earlier: payout(earlier),
+                around: around.iter().map(payout).collect(),
+            };
+            send(to, &call, true, NAME)
+        }
+    }
+}
+
+/// What a call proves; none for calls that prove no fault of a tree.
+pub(super) fn read(call: &DisputesCalls) -> Option<Proof> {
+    let (e, fault) = match call {
+        DisputesCalls::proveDisorder(c) => {
+            let (first, second) = (read_payout(&c.first), read_payout(&c.second));
+            (&c.e, TreeFault::Disorder { first, second })
+        }
+        DisputesCalls::provePlace(c) => {
+            let fault = TreeFault::Place {
+                audit: c.audit,
+                node: c.node.into(),
+                index: c.index.saturating_to(),
+                proof: hashes(&c.proof),
+            };
+            (&c.e, fault)
+        }
+        DisputesCalls::proveNoAudit(c) => (&c.e, TreeFault::NoAudit),
+        DisputesCalls::proveMismatch(c) => {
+            let fault = TreeFault::Mismatch {
+                audit: read_audit(&c.audit),
+                node: c.payoutNode.into(),
+                proof: hashes(&c.payoutProof),
+            };
+            (&c.e, fault)
+        }
+        DisputesCalls::proveEdge(c) => (&c.e, TreeFault::Edge(read_audit(&c.leaf))),
+        DisputesCalls::proveSum(c) => {
+            let (first, second) = (read_audit(&c.first), read_audit(&c.second));
+            (&c.e, TreeFault::Sum { first, second })
+        }
+        DisputesCalls::proveShrunk(c) => {
+            let fault = TreeFault::Shrunk {
+                parent: Box::new(read_header(&c.parent)?),
+                earlier: read_payout(&c.earlier),
+                now: read_payout(&c.now_),
+            };
+            (&c.e, fault)
+        }
+        DisputesCalls::proveOmitted(c) => {
+            let fault = TreeFault::Omitted {
+                parent: Box::new(read_header(&c.parent)?),
+                earlier: read_payout(&c.earlier),
+                around: c.around.iter().map(read_payout).collect(),
+            };
+            (&c.e, fault)
+        }
+        _ => return None,
+    };
+    let (whole, rest) = e.signatures.as_chunks::<64>();
+    let signatures = whole.iter().map(|s| EvmSignature(*s)).collect();
+    Some(Proof {
+        header: read_header(e.chain.first()?)?,
+        signatures: rest.is_empty().then_some(signatures),
+        reporter: e.reporter.into(),
+        fault,
+    })
+}
+
+impl Planner<'_> {
+    async fn disputes(&self) -> Result<Account, RpcFault> {
+        let anchor = self.profile.contracts.anchor;
+        let disputes = self.endpoint.view(anchor, EpochAnchor::disputesCall {});
+        Ok(disputes.await?.into())
+    }
+
+    pub(super) async fn prove(
+        &self,
+        header: &EpochHeader,
+        fault: &TreeFault,
+    ) -> Result<Step, RpcFault> {
+        if !fault.convicts(header) {
+            return Ok(Step::Fail(
+                "the leaves are not those of the header, or show no fault".to_owned(),
+            ));
+        }
+        let disputes = self.disputes().await?;
+        let call = Disputes::faultyCall {
+            headerHash: header.hash().into(),
+        };
+        if self.endpoint.view(disputes, call).await? {
+            return Ok(Step::Done);
+        }
+        let (anchor, lane) = (self.profile.contracts.anchor, header.lane);
+        let head = self.endpoint.view(anchor, EpochAnchor::headCall { lane });
+        let mut next = Hash::from(head.await?.hash);
+        let posted = self.posts_since(header).await?;
+        // What was taken back may stand among them, so the chain is followed from its end.
+        let mut chain = Vec::new();
+        for (posted, log) in posted.iter().rev() {
+            if posted.hash() == next {
+                next = posted.parent;
+                chain.push((posted, log));
+            }
+        }
+        chain.reverse();
+        let Some((_, log)) = chain.first().filter(|(first, _)| *first == header) else {
+            return Ok(Step::Fail(
+                "the header is not posted, or was taken back by others".to_owned(),
+            ));
+        };
+        let headers = chain.iter();
+        let evidence = Disputes::Evidence {
+            chain: headers
+                .map(|(h, _)| facts::abi_header!(Disputes, h))
+                .collect(),
+            signatures: self.signatures_of(log).await?.into(),
+            reporter: self.account.into(),
+        };
+        Ok(step(disputes, evidence, fault))
+    }
+
+    /// The header that stands as an epoch, with the log of its post; none when the lane has not come so far.
+    async fn standing_post(
+        &self,
+        lane: u32,
+        epoch: u64,
+    ) -> Result<Option<(EpochHeader, Log)>, RpcFault> {
+        let anchor = self.profile.contracts.anchor;
+        let head = self.endpoint.view(anchor, EpochAnchor::headCall { lane });
+        if head.await?.epoch < epoch {
+            return Ok(None);
+        }
+        let filter = Filter::new()
+            .address(Address::from(anchor))
+            .event_signature(EpochAnchor::EpochPosted::SIGNATURE_HASH)
+            .topic1(B256::from(U256::from(lane)))
+            .topic2(B256::from(U256::from(epoch)))
+            .from_block(self.profile.start_block);
+        let mut logs: Vec<Log> = self.endpoint.ask("eth_getLogs", (filter,)).await?;
+        // Those before it were taken back.
+        let Some(log) = logs.pop() else {
+            return Ok(None);
+        };
+        let posted = EpochAnchor::EpochPosted::decode_log_data_validate(log.data());
+        Ok(posted.ok().map(|p| (facts::header(&p.header), log)))
+    }
+
+    async fn accused(&self, lane: u32, epoch: u64) -> Result<Option<Accused>, RpcFault> {
+        let Some((header, log)) = self.standing_post(lane, epoch).await? else {
+            return Ok(None);
+        };
+        let parent = match epoch.checked_sub(1).filter(|before| *before > 0) {
+            Some(before) => self.standing_post(lane, before).await?.map(|p| p.0),
+            None => None,
+        };
+        let disputes = self.disputes().await?;
+        let hash = header.hash();
+        let call = Disputes::faultyCall {
+            headerHash: hash.into(),
+        };
+        let proven = self.endpoint.view(disputes, call).await?;
+        let registry = self.profile.contracts.registry;
+        let slash = self.endpoint.view(registry, Registry::slashBpsCall {});
+        let slash = u128::from(slash.await?);
+        let (digest, mut signers) = (header.signing_digest(self.profile), Vec::new());
+        let bytes = self.signatures_of(&log).await?;
+        for signature in bytes.as_chunks::<64>().0 {
+            let Some(signer) = recover(&digest, &EvmSignature(*signature)) else {
+                continue;
+            };
+            let account = signer.into();
+            let held = self
+                .endpoint
+                .view(registry, Registry::accountsCall { account })
+                .await?;
+            signers.push((signer, Amount(held.stake.saturating_mul(slash) / ALL_BPS)));
+        }
+        Ok(Some(Accused {
+            header,
+            parent,
+            signers,
+            proven,
+        }))
+    }
+}
+
+impl Chain {
+    /// The header that stands as an epoch of a lane, and who answers for it; none when the lane has not come so far.
+    ///
+    /// # Errors
+    /// [`ChainError::Rpc`].
+    pub async fn accused(&self, lane: u32, epoch: u64) -> Result<Option<Accused>, ChainError> {
+        Ok(self.planner().accused(lane, epoch).await?)
+    }
+
+    /// Shows a fault of a posted header to the chain; anyone may. Its signers pay and are banned, and the lane goes back to the epoch before
+    /// while the header's root waits. Returns when it is in a block (not final yet), with the transaction and what of the stakes went to our
+    /// account; nothing when a fault of the header was proven before.
+    ///
+    /// # Errors
+    /// [`ChainError::Refused`] when the leaves show no fault or the header does not stand, [`ChainError::Pending`], [`ChainError::Rpc`].
+    pub async fn prove_fault(
+        &self,
+        header: &EpochHeader,
+        fault: &TreeFault,
+    ) -> Result<Option<ClaimResult>, ChainError> {
+        let intent = Intent::ProveFault {
+            header: Box::new(header.clone()),
+            fault: Box::new(fault.clone()),
+        };
+        let sent = self.submit_and_wait(intent).await?;
+        Ok(sent.map(|(tx, gas_used, paid)| ClaimResult {
+            amount: paid.unwrap_or_default(),
+            tx,
+            gas_used,
+        }))
+    }
+}
