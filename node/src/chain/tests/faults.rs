@@ -11,6 +11,10 @@ use super::{
     money::{Committee, committee, file},
     *,
 };
+use crate::{
+    api::{ApiConfig, ApiServer, model::ProofDone},
+    runtime::{Node, NodeConfig},
+};
 
 const DELAY: u32 = 3_600;
 const ANN: Account = Account([0xa1; 20]);
@@ -312,4 +316,107 @@ async fn a_fault_under_an_active_root_costs_the_signers_and_keeps_the_epoch() {
     let accused = witness.chain.accused(0, 2).await.expect("answers");
     assert!(accused.expect("it stands").proven);
     audit(&c.world.profile).await.expect("the books agree");
+}
+
+/// A running node with the keys of this number.
+async fn run(c: &Committee, n: u8, dir: &std::path::Path) -> Node {
+    let config = NodeConfig {
+        data_dir: dir.to_owned(),
+        profile: c.world.profile.clone(),
+        node: node(n),
+        evm: EvmKey::from_secret(&key(n)),
+        listen: vec!["/ip4/127.0.0.1/tcp/0".parse().expect("an address")],
+        poll: Duration::from_millis(10),
+    };
+    Node::start(config).await.expect("starts")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_proves_a_header_without_an_audit_tree_by_itself() {
+    let (mut c, settled) = rich(DELAY).await;
+    let account = c.world.rich(&key(14), 500_000_000).await;
+    let client = start(&c.world.profile, Some(key(14)), &MemoryStore::default());
+    let stake = Amount(100_000_000);
+    client
+        .chain
+        .register(4, stake, &node(14), Hash([14; 32]), account)
+        .await
+        .expect("registers");
+    client.chain.shutdown().await;
+    let dir = tempfile::tempdir().expect("a folder");
+    let honest = run(&c, 14, dir.path()).await;
+
+    let owed = [(ANN, 700), (BOB, 350)];
+    post_wrong(&mut c, &owed, settled(1), |laid| laid.no_audit = true).await;
+    let revoked = |f: &ChainFact| matches!(f, ChainFact::EpochsRevoked { .. });
+    let fact = c.watcher.fact("EpochsRevoked", revoked).await;
+    assert_eq!(fact, ChainFact::EpochsRevoked { lane: 0, from: 1 });
+    assert_eq!(banned(&c), [true, true, false]);
+    let held = c.poster.chain.balances(account).await.expect("answers");
+    assert_eq!(held.token.0, 400_000_000 + 2 * (lost() / 2));
+    honest.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leaves_handed_in_over_the_api_convict_the_signers_or_are_refused_with_the_reason() {
+    let (mut c, settled) = rich(DELAY).await;
+    let first = [(ANN, 700), (BOB, 350)];
+    post_wrong(&mut c, &first, settled(1), |_| {}).await;
+    let twice = [(ANN, 1_000), (BOB, 600), (BOB, 500)];
+    let (header, _) = post_wrong(&mut c, &twice, settled(2), |_| {}).await;
+    c.world.rich(&key(14), 0).await;
+    let dir = tempfile::tempdir().expect("a folder");
+    let witness = run(&c, 14, dir.path()).await;
+    let (_unused, registration) = tokio::sync::watch::channel(String::new());
+    let config = ApiConfig {
+        port: 0,
+        registration,
+    };
+    let api = ApiServer::start(witness.clone(), config).await;
+    let api = api.expect("listens");
+    let http = reqwest::Client::new();
+    let order = async |epoch: u64, leaves: Option<&[(Account, u128)]>| {
+        let rows: Option<Vec<Value>> = leaves.map(|leaves| {
+            let row = |(payee, total): &(Account, u128)| json!({"payee": payee, "total": total.to_string()});
+            leaves.iter().map(row).collect()
+        });
+        let url = format!("{}/v1/disputes/proofs", api.access().url);
+        let answer = http
+            .post(url)
+            .bearer_auth(&api.access().token)
+            .json(&json!({"lane": 0, "epoch": epoch, "payouts": rows}))
+            .send()
+            .await
+            .expect("answers");
+        let status = answer.status();
+        (status, answer.json::<Value>().await.expect("JSON"))
+    };
+    for (epoch, leaves, status, part) in [
+        (1, Some(&first[..]), StatusCode::CONFLICT, "show no fault"),
+        (1, None, StatusCode::CONFLICT, "no fault by itself"),
+        (2, Some(&first[..]), StatusCode::BAD_REQUEST, "another root"),
+        (3, Some(&twice[..]), StatusCode::NOT_FOUND, "not anchored"),
+    ] {
+        let (got, body) = order(epoch, leaves).await;
+        let text = body["error"].as_str().unwrap_or_default();
+        assert_eq!(got, status, "{body}");
+        assert!(text.contains(part), "{body}");
+    }
+
+    let (status, body) = order(2, Some(&twice)).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    let done: ProofDone = serde_json::from_value(body).expect("a proof");
+    assert!(done.fault.contains("stands twice"), "{}", done.fault);
+    assert_eq!(done.header, header.hash());
+    assert_eq!(done.signers.len(), 2);
+    assert_eq!(done.reward.0, 2 * (lost() / 2));
+    assert!(
+        done.taken_back && done.tx.is_some() && done.gas_used > 0,
+        "{done:?}"
+    );
+    assert_eq!(banned(&c), [true, true, false]);
+    let (status, body) = order(2, Some(&twice)).await;
+    assert_eq!(status, StatusCode::NOT_FOUND, "{body}");
+    api.shutdown().await;
+    witness.shutdown().await;
 }
