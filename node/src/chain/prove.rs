@@ -386,3 +386,119 @@ impl Chain {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloy::sol_types::SolInterface;
+
+    use super::*;
+    use crate::chain::intent::{Job, Stage};
+
+    fn header(epoch: u64) -> EpochHeader {
+        EpochHeader {
+            lane: 3,
+            epoch,
+            view: 1,
+            term: 2,
+            parent: Hash([4; 32]),
+            chain_block: 5,
+            chain_block_hash: Hash([6; 32]),
+            records_root: Hash([7; 32]),
+            state_root: Hash([8; 32]),
+            payout_root: Hash([9; 32]),
+            audit_root: Hash([10; 32]),
+            payout_count: 11,
+            loss_root: Hash([12; 32]),
+            reputation_root: Hash([13; 32]),
+            payout_file: Hash([14; 32]),
+            total_owed: Amount(u128::MAX),
+            settled_hash: Hash([15; 32]),
+        }
+    }
+
+    fn every_fault() -> Vec<TreeFault> {
+        let payout = |n: u8| PayoutLeaf {
+            payee: Account([n; 20]),
+            total: Amount(u128::MAX - u128::from(n)),
+            index: u64::from(n),
+            proof: vec![Hash([n; 32]); usize::from(n)],
+        };
+        let audit = |n: u8| AuditLeaf {
+            payee: Account([n; 20]),
+            total: Amount(u128::from(n)),
+            before: Amount(u128::MAX),
+            index: u64::MAX,
+            proof: vec![Hash([n; 32])],
+        };
+        let parent = Box::new(header(6));
+        vec![
+            TreeFault::Disorder {
+                first: payout(1),
+                second: payout(2),
+            },
+            TreeFault::Place {
+                audit: true,
+                node: Hash([3; 32]),
+                index: 4,
+                proof: vec![Hash::ZERO],
+            },
+            TreeFault::NoAudit,
+            TreeFault::Mismatch {
+                audit: audit(5),
+                node: Hash([6; 32]),
+                proof: vec![],
+            },
+            TreeFault::Edge(audit(7)),
+            TreeFault::Sum {
+                first: audit(8),
+                second: audit(9),
+            },
+            TreeFault::Shrunk {
+                parent: parent.clone(),
+                earlier: payout(10),
+                now: payout(11),
+            },
+            TreeFault::Omitted {
+                parent,
+                earlier: payout(12),
+                around: vec![payout(13), payout(14)],
+            },
+        ]
+    }
+
+    #[test]
+    fn every_fault_survives_the_outbox() {
+        for fault in every_fault() {
+            let job = Job {
+                seq: 1,
+                intent: Intent::ProveFault {
+                    header: Box::new(header(7)),
+                    fault: Box::new(fault),
+                },
+                stage: Stage::Queued,
+                reverts: 0,
+            };
+            assert_eq!(Job::decode(&job.encode()), Ok(job));
+        }
+    }
+
+    #[test]
+    fn every_call_reads_back_as_the_fault_that_it_proves() {
+        let accused = header(7);
+        for fault in every_fault() {
+            let evidence = Disputes::Evidence {
+                chain: vec![facts::abi_header!(Disputes, &accused)],
+                signatures: vec![1; 128].into(),
+                reporter: Account([2; 20]).into(),
+            };
+            let Step::Send { data, .. } = step(Account([1; 20]), evidence, &fault) else {
+                panic!("no call for {fault:?}");
+            };
+            let call = DisputesCalls::abi_decode(&data).expect("a call of the contract");
+            let proof = read(&call).expect("a proof");
+            assert_eq!((proof.header, proof.fault), (accused.clone(), fault));
+            assert_eq!(proof.reporter, Account([2; 20]));
+            assert_eq!(proof.signatures, Some(vec![EvmSignature([1; 64]); 2]));
+        }
+    }
+}
