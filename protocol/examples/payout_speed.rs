@@ -1,4 +1,4 @@
-//! What paying a million people takes off the chain: building the payout and audit trees, and proofs.
+//! What paying a million people takes off the chain: building the payout and audit trees, proofs, and looking for faults.
 //!
 //! `cargo run --release -p assay-protocol --example payout_speed -- [payees]` (1,000,000 by default). CPU time and the peak of the resident set
 //! come from `/proc/self`, so they show on Linux only.
@@ -9,7 +9,14 @@
     reason = "a measuring program: it reads the process statistics and prints figures"
 )]
 
-use assay_protocol::{amount::Amount, crypto::hash, id::Account, lane::PayoutFile};
+use assay_protocol::{
+    amount::Amount,
+    crypto::hash,
+    id::{Account, Hash},
+    lane::PayoutFile,
+    message::EpochHeader,
+    settlement::fault::{audit_of, find, places_of},
+};
 
 /// CPU seconds of this process so far: user and system, from hundredths.
 fn cpu() -> f64 {
@@ -26,6 +33,35 @@ fn peak() -> f64 {
     let line = status.lines().find(|l| l.starts_with("VmHWM:"));
     let kib = line.and_then(|l| l.split_whitespace().nth(1));
     kib.and_then(|k| k.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
+}
+
+/// Headers of two epochs that owe the same.
+fn headers(file: &PayoutFile) -> [EpochHeader; 2] {
+    let parent = EpochHeader {
+        lane: file.lane,
+        epoch: 1,
+        view: 0,
+        term: 1,
+        parent: Hash::ZERO,
+        chain_block: 1,
+        chain_block_hash: Hash::ZERO,
+        records_root: Hash::ZERO,
+        state_root: Hash::ZERO,
+        payout_root: file.root(),
+        audit_root: file.audit_root(),
+        payout_count: file.count(),
+        loss_root: Hash::ZERO,
+        reputation_root: Hash::ZERO,
+        payout_file: Hash::ZERO,
+        total_owed: file.leaves.iter().map(|l| l.1).sum(),
+        settled_hash: Hash::ZERO,
+    };
+    let child = EpochHeader {
+        epoch: 2,
+        parent: parent.hash(),
+        ..parent.clone()
+    };
+    [parent, child]
 }
 
 fn main() {
@@ -77,5 +113,15 @@ fn main() {
     if let Some(root) = root {
         println!("payout root {root}");
     }
+    let (payouts, headers) = (places_of(proofs.file()), headers(proofs.file()));
+    let start = cpu();
+    let audits = audit_of(&payouts);
+    let parent = Some((&headers[0], payouts.as_slice()));
+    let found = find(&headers[1], &payouts, Some(&audits), parent);
+    println!(
+        "search for faults{:>8.2} CPU s   none: {}",
+        cpu() - start,
+        found == Ok(None)
+    );
     println!("peak             {:>8.1} MiB", peak());
 }

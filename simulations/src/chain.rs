@@ -148,6 +148,13 @@ impl Chain {
                         .map(|_| ());
                     ("prove-equivocation", result)
                 }
+                ChainCall::ProveFault { header, fault } => {
+                    let result = match self.ledger.evidence(header, from) {
+                        Some(evidence) => self.ledger.prove(&evidence, fault).map(|_| ()),
+                        None => Err(LedgerError::Header("not standing")),
+                    };
+                    ("prove-fault", result)
+                }
             };
             match result {
                 Ok(()) => *self.done.entry(name).or_default() += 1,

@@ -192,6 +192,9 @@ pub fn called(p: Payload, call: &ChainCall) -> Payload {
             other,
             other_signature,
         ))),
+        ChainCall::ProveFault { header, fault } => {
+            p.number(7).bytes(&codec::encode(&(header, fault)))
+        }
     }
 }
 

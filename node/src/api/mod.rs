@@ -21,6 +21,8 @@
 //! | `POST /v1/publish` | [`model::PublishOrder`] |
 //! | `POST /v1/claims` | [`model::RelayDone`] |
 //! | `GET`, `POST /v1/claims/{payee}` | [`model::ClaimsView`], [`model::ClaimsDone`] |
+//! | `GET /v1/disputes` | [`model::DisputeView`] |
+//! | `POST /v1/disputes/proofs` | [`model::ProofOrder`], [`model::ProofDone`] |
 //! | `GET /v1/stake` | [`model::StakeView`] |
 //! | `POST /v1/stake/add`, `/unbond`, `/withdraw` | [`model::StakeAdd`] for the first; [`model::StakeDone`] |
 //! | `GET /v1/bonus/{task}`, `POST .../lock`, `.../claim` | [`model::BonusView`], [`model::PayInOrder`], [`model::ShareOrder`] |

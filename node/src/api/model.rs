@@ -149,6 +149,64 @@ pub struct DisputeView {
     pub validators: usize,
 }
 
+/// One place of a payout or audit tree. A leaf has `payee` and `total`, in an audit tree also `before`; a place of which only the hash is
+/// known has `node`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeafRow {
+    /// Who is owed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payee: Option<Account>,
+    /// All that was ever owed, in base units.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<Amount>,
+    /// Sum of the totals before it, in base units.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Amount>,
+    /// Hash of a place that is no known leaf.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<Hash>,
+}
+
+/// Asks for a proof that an anchored header has a fault.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProofOrder {
+    /// Lane.
+    pub lane: u32,
+    /// Epoch.
+    pub epoch: u64,
+    /// Payout leaves in tree order, `null` for an empty place; `before` in all rows or in none. Without them only the header is looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payouts: Option<Vec<Option<LeafRow>>>,
+    /// Audit leaves in tree order, when they do not repeat the payout leaves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audits: Option<Vec<Option<LeafRow>>>,
+}
+
+/// What a proof did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProofDone {
+    /// Lane.
+    pub lane: u32,
+    /// Epoch.
+    pub epoch: u64,
+    /// Struct hash of its header.
+    pub header: Hash,
+    /// What is wrong with it, in words.
+    pub fault: String,
+    /// Who signed it, each with what it loses, in base units; all are banned.
+    pub signers: Vec<(Account, Amount)>,
+    /// What this node's account was paid for the proof, in base units.
+    pub reward: Amount,
+    /// The lane went back to the epoch before; otherwise the epoch pays already, and stays.
+    pub taken_back: bool,
+    /// The transaction; none when somebody was faster.
+    pub tx: Option<Hash>,
+    /// Its gas.
+    pub gas_used: u64,
+}
+
 /// The node's account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountView {

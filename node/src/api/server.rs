@@ -35,9 +35,11 @@ use crate::runtime::Node;
 const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Largest body of `POST /v1/publish` in bytes: a manifest and the gold of every wave as JSON.
 const PUBLISH_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Largest body of `POST /v1/disputes/proofs` in bytes: a million leaves as JSON.
+const PROOF_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// Requests under way at once; more are refused.
 const REQUESTS_MAX: usize = 128;
-/// Shards taken in at once; more wait.
+/// Shards, and trees handed in as evidence, taken in at once; more wait.
 const SHARDS_AT_ONCE: usize = 2;
 /// How long requests under way may take after the node was told to stop.
 const GRACE: Duration = Duration::from_secs(2);
@@ -188,6 +190,13 @@ fn router(shared: Shared, guard: Guard) -> Router {
         .route("/v1/publish", post(publish::publish))
         .route("/v1/publish/check", post(publish::check))
         .layer(DefaultBodyLimit::max(PUBLISH_BYTES_MAX));
+    let proofs = Router::new()
+        .route("/v1/disputes/proofs", post(disputes::prove))
+        .layer(DefaultBodyLimit::max(PROOF_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(
+            shared.clone(),
+            one_of_few_shards,
+        ));
     let rest = Router::new()
         .route("/v1/status", get(status::status))
         .route("/v1/tasks", get(tasks::list))
@@ -221,6 +230,7 @@ fn router(shared: Shared, guard: Guard) -> Router {
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX));
     shards
         .merge(publish)
+        .merge(proofs)
         .merge(rest)
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)

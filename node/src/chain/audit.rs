@@ -23,10 +23,7 @@ use assay_protocol::{
     lane::{Claim, FlatClaim, FlatPay, SubtreeClaim},
     message::{BlockRef, EpochHeader, SettledTask},
     network::NetworkProfile,
-    settlement::{
-        AuditLeaf, DisputeTerms, Evidence, FaultProof, Ledger, LossLeaf, MemberTerms, PayoutLeaf,
-        Stake,
-    },
+    settlement::{DisputeTerms, Evidence, Ledger, LossLeaf, MemberTerms, Stake},
 };
 use serde::Deserialize;
 
@@ -43,7 +40,7 @@ use super::{
     endpoint::{Endpoint, Endpoints},
     error::ChainError,
     facts::{header, seats},
-    totals, units,
+    prove, totals, units,
 };
 
 /// What an audit went through.
@@ -498,103 +495,31 @@ fn evidence(e: &Disputes::Evidence) -> Result<Option<Evidence>, String> {
     }))
 }
 
-fn payout_leaf(l: &Disputes::PayoutLeaf) -> PayoutLeaf {
-    PayoutLeaf {
-        payee: l.payee.into(),
-        total: Amount(l.total),
-        index: l.index.saturating_to(),
-        proof: hashes(&l.proof),
-    }
-}
-
-fn audit_leaf(l: &Disputes::AuditLeaf) -> AuditLeaf {
-    AuditLeaf {
-        payee: l.payee.into(),
-        total: Amount(l.total),
-        before: Amount(l.before),
-        index: l.index.saturating_to(),
-        proof: hashes(&l.proof),
-    }
-}
-
 fn dispute(
     ledger: &mut Ledger,
     profile: &NetworkProfile,
     call: DisputesCalls,
 ) -> Result<Verdict, String> {
     let no_evidence = || Ok(Err("no evidence that anybody can have".to_owned()));
-    let parent = |h: &Disputes::EpochHeader| posted(h).map(|h| h.map(Box::new));
-    let (e, proof) = match call {
-        DisputesCalls::overrule(c) => return overrule(ledger, profile, &c),
-        DisputesCalls::proveEquivocation(c) => return equivocation(ledger, &c),
+    match call {
+        DisputesCalls::overrule(c) => overrule(ledger, profile, &c),
+        DisputesCalls::proveEquivocation(c) => equivocation(ledger, &c),
         DisputesCalls::punish(c) => {
             let Some(signed) = signatures(&c.signatures) else {
                 return no_evidence();
             };
             let header = Hash::from(c.headerHash);
-            return said(ledger.punish(&header, &signed, c.reporter.into()));
+            said(ledger.punish(&header, &signed, c.reporter.into()))
         }
-        DisputesCalls::proveDisorder(c) => (
-            c.e,
-            FaultProof::Disorder {
-                first: payout_leaf(&c.first),
-                second: payout_leaf(&c.second),
-            },
-        ),
-        DisputesCalls::provePlace(c) => (
-            c.e,
-            FaultProof::Place {
-                audit: c.audit,
-                node: c.node.into(),
-                index: c.index.saturating_to(),
-                proof: hashes(&c.proof),
-            },
-        ),
-        DisputesCalls::proveNoAudit(c) => (c.e, FaultProof::NoAudit),
-        DisputesCalls::proveMismatch(c) => (
-            c.e,
-            FaultProof::Mismatch {
-                audit: audit_leaf(&c.audit),
-                node: c.payoutNode.into(),
-                proof: hashes(&c.payoutProof),
-            },
-        ),
-        DisputesCalls::proveEdge(c) => (c.e, FaultProof::Edge(audit_leaf(&c.leaf))),
-        DisputesCalls::proveSum(c) => (
-            c.e,
-            FaultProof::Sum {
-                first: audit_leaf(&c.first),
-                second: audit_leaf(&c.second),
-            },
-        ),
-        DisputesCalls::proveShrunk(c) => {
-            let Some(parent) = parent(&c.parent)? else {
-                return Ok(Err(TOO_MUCH.to_owned()));
+        call => {
+            let Some((e, fault)) = prove::read(&call) else {
+                return unknown("this call of the disputes");
             };
-            let (earlier, now) = (payout_leaf(&c.earlier), payout_leaf(&c.now_));
-            let proof = FaultProof::Shrunk {
-                parent,
-                earlier,
-                now,
-            };
-            (c.e, proof)
+            match evidence(e)?.zip(fault) {
+                Some((evidence, fault)) => said(ledger.prove(&evidence, &fault)),
+                None => no_evidence(),
+            }
         }
-        DisputesCalls::proveOmitted(c) => {
-            let Some(parent) = parent(&c.parent)? else {
-                return Ok(Err(TOO_MUCH.to_owned()));
-            };
-            let proof = FaultProof::Omitted {
-                parent,
-                earlier: payout_leaf(&c.earlier),
-                around: c.around.iter().map(payout_leaf).collect(),
-            };
-            (c.e, proof)
-        }
-        _ => return unknown("this call of the disputes"),
-    };
-    match evidence(&e)? {
-        Some(evidence) => said(ledger.prove(&evidence, &proof)),
-        None => no_evidence(),
     }
 }
 

@@ -11,6 +11,7 @@ use assay_protocol::{
     lane::{BonusProof, Claim, FlatClaim, SubtreeClaim},
     merkle::ShareClaim,
     message::{Envelope, EpochHeader, SettledTask},
+    settlement::fault::TreeFault,
 };
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +58,11 @@ pub(super) enum Intent {
     },
     /// The member is punished for two headers of one view.
     ProveEquivocation(Equivocation),
+    /// The header's fault is proven.
+    ProveFault {
+        header: Box<EpochHeader>,
+        fault: Box<TreeFault>,
+    },
     /// Our account is registered with this node key.
     Register {
         node_key: NodeKey,
@@ -157,6 +163,10 @@ impl From<ChainCall> for Intent {
                 other,
                 other_signature,
             }),
+            ChainCall::ProveFault { header, fault } => Self::ProveFault {
+                header: Box::new(header),
+                fault,
+            },
         }
     }
 }
@@ -197,6 +207,11 @@ impl Intent {
                 key.push(b'Y');
                 key.extend_from_slice(&e.offence().0);
                 key.extend_from_slice(&e.account.0);
+            }
+            // Another fault of the same header would change nothing.
+            Self::ProveFault { header, .. } => {
+                key.push(b'T');
+                key.extend_from_slice(&header.hash().0);
             }
             Self::Register { node_key, .. } => {
                 key.push(b'R');
@@ -306,6 +321,10 @@ impl Intent {
             Self::ProveEquivocation(e) => format!(
                 "show that 0x{} signed two headers for epoch {} of lane {}",
                 e.account, e.other.epoch, e.other.lane
+            ),
+            Self::ProveFault { header, .. } => format!(
+                "prove the fault of epoch {} of lane {}",
+                header.epoch, header.lane
             ),
             Self::Register { node_key, .. } => format!("register node key {node_key}"),
             Self::Claim(c) => format!(

@@ -18,6 +18,9 @@ use super::{
     plan::{Planner, Step, send},
 };
 
+/// Why nothing can be shown against a header any more.
+pub(super) const NOT_STANDING: &str = "the header is not posted, or was taken back by others";
+
 /// What is read of a transaction.
 #[derive(Debug, Deserialize)]
 struct Posting {
@@ -39,34 +42,8 @@ impl Planner<'_> {
         if self.endpoint.view(disputes, call).await? {
             return Ok(Step::Done);
         }
-        let lane = header.lane;
-        let head = self
-            .endpoint
-            .view(anchor, EpochAnchor::headCall { lane })
-            .await?;
-        let posted = self.posts_since(header).await?;
-        // What was taken back may stand among them, so the chain is followed from its end.
-        let mut chain = Vec::new();
-        let mut next = Hash::from(head.hash);
-        for (posted, log) in posted.iter().rev() {
-            if posted.hash() == next {
-                next = posted.parent;
-                chain.push((posted, log));
-            }
-        }
-        chain.reverse();
-        let Some((_, log)) = chain.first().filter(|(first, _)| *first == header) else {
-            return Ok(Step::Fail(
-                "the header is not posted, or was taken back by others".to_owned(),
-            ));
-        };
-        let evidence = Disputes::Evidence {
-            chain: chain
-                .iter()
-                .map(|(h, _)| facts::abi_header!(Disputes, h))
-                .collect(),
-            signatures: self.signatures_of(log).await?.into(),
-            reporter: self.account.into(),
+        let Some(evidence) = self.evidence(header).await? else {
+            return Ok(Step::Fail(NOT_STANDING.to_owned()));
         };
         let call = Disputes::overruleCall {
             e: evidence,
@@ -77,6 +54,37 @@ impl Planner<'_> {
                 .into(),
         };
         Ok(send(disputes, &call, true, "overrule"))
+    }
+
+    /// What accuses a posted header: all headers from it to the lane's last, and its signatures. None when it does not stand.
+    pub(super) async fn evidence(
+        &self,
+        header: &EpochHeader,
+    ) -> Result<Option<Disputes::Evidence>, RpcFault> {
+        let (anchor, lane) = (self.profile.contracts.anchor, header.lane);
+        let head = self.endpoint.view(anchor, EpochAnchor::headCall { lane });
+        let mut next = Hash::from(head.await?.hash);
+        let posted = self.posts_since(header).await?;
+        // What was taken back may stand among them, so the chain is followed from its end.
+        let mut chain = Vec::new();
+        for (posted, log) in posted.iter().rev() {
+            if posted.hash() == next {
+                next = posted.parent;
+                chain.push((posted, log));
+            }
+        }
+        chain.reverse();
+        let Some((_, log)) = chain.first().filter(|(first, _)| *first == header) else {
+            return Ok(None);
+        };
+        Ok(Some(Disputes::Evidence {
+            chain: chain
+                .iter()
+                .map(|(h, _)| facts::abi_header!(Disputes, h))
+                .collect(),
+            signatures: self.signatures_of(log).await?.into(),
+            reporter: self.account.into(),
+        }))
     }
 
     /// Headers posted in the lane from this one's block on, in log order, those taken back included.

@@ -83,6 +83,7 @@ impl Planner<'_> {
             Intent::ForceRecord { client, record } => self.force_record(client, record).await,
             Intent::Overrule { header, votes } => self.overrule(header, votes).await,
             Intent::ProveEquivocation(e) => self.prove_equivocation(e).await,
+            Intent::ProveFault { header, fault } => self.prove(header, fault).await,
             Intent::Register { .. } => self.register(intent).await,
             Intent::Claim(claim) => self.claim(claim).await,
             Intent::ClaimSubtree(claim) => self.claim_subtree(claim).await,

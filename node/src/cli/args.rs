@@ -88,6 +88,9 @@ const DISPUTE: &str = "\
 Examples:
   assay dispute
   assay dispute --json
+  assay dispute prove 0 7
+  assay dispute prove 0 7 --payouts leaves.csv
+  assay dispute prove 0 7 --payouts leaves.csv --audits audit.csv
 ";
 const STAKE: &str = "\
 Examples:
@@ -188,9 +191,9 @@ pub enum Command {
     /// Show how the node, its account, its lanes and the chain stand
     #[command(before_help = STATUS)]
     Status,
-    /// Show anchored epochs that this node cannot derive, and how many validators are against them
+    /// Show anchored epochs that this node cannot derive, and how many validators are against them; or prove what is wrong with one
     #[command(before_help = DISPUTE)]
-    Dispute,
+    Dispute(DisputeArgs),
     /// Bonuses in partner tokens: lock one for a task that is funded, look at it, or collect what labels earned of it
     #[command(before_help = BONUS)]
     Bonus(BonusArgs),
@@ -644,6 +647,49 @@ pub struct VerifyArgs {
     /// JSON-RPC address of the network's chain, to compare with: chain id, contracts, anchored header, payout root [default: offline]
     #[arg(long, value_name = "URL", env = "ASSAY_VERIFY_RPC")]
     pub rpc: Option<String>,
+}
+
+/// `assay dispute`.
+#[derive(Debug, Args)]
+pub struct DisputeArgs {
+    /// What to do; without it, disputes are listed
+    #[command(subcommand)]
+    pub what: Option<DisputeCommand>,
+}
+
+/// `assay dispute ...`.
+#[derive(Debug, Subcommand)]
+pub enum DisputeCommand {
+    /// Show the chain that the trees of an anchored header are wrong: its signers lose part of their stakes and are banned, half of what they
+    /// lose goes to this node's account, and an epoch that does not pay yet is taken back. Nothing is sent unless a proof is found
+    ///
+    /// FILE lists the places of a tree from left to right, as the signers laid them out: a CSV file with the columns payee, total, before (the
+    /// last one only when the sums are known), or the same as a JSON array of objects. Totals and sums are whole base units. An empty place is
+    /// `-` (JSON: null); a place of which only the hash is known is that hash alone (JSON: {"node": ...}). The leaves of the epoch before
+    /// are the ones that this node keeps.
+    Prove(ProveArgs),
+}
+
+/// `assay dispute prove`.
+#[derive(Debug, Args)]
+pub struct ProveArgs {
+    /// Lane
+    #[arg(value_name = "LANE")]
+    pub lane: u32,
+    /// Epoch
+    #[arg(value_name = "EPOCH")]
+    pub epoch: u64,
+    /// Leaves of the payout tree; without them only the header is looked at, which shows a missing audit tree
+    #[arg(long, value_name = "FILE", env = "ASSAY_DISPUTE_PAYOUTS")]
+    pub payouts: Option<PathBuf>,
+    /// Leaves of the audit tree, if they do not repeat those of the payout tree [default: what belongs to these, or their column before]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "ASSAY_DISPUTE_AUDITS",
+        requires = "payouts"
+    )]
+    pub audits: Option<PathBuf>,
 }
 
 /// `assay stake`.

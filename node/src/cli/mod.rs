@@ -16,6 +16,7 @@ mod export;
 mod failure;
 mod folder;
 mod init;
+mod leaves;
 #[cfg(feature = "devchain")]
 mod network;
 mod password;
@@ -188,7 +189,10 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Claim(args) => {
             interruptible(claim::run(&folder, args, printer), Duration::ZERO).await
         }
-        Command::Dispute => interruptible(dispute::run(&folder, printer), Duration::ZERO).await,
+        Command::Dispute(args) => {
+            let run = dispute::run(&folder, args.what.as_ref(), printer);
+            interruptible(run, Duration::ZERO).await
+        }
         Command::Bonus(args) => {
             interruptible(bonus::run(&folder, &args.what, printer), Duration::ZERO).await
         }

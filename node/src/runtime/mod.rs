@@ -11,6 +11,7 @@
 mod content;
 mod disk;
 mod event_loop;
+mod faults;
 mod fetch;
 mod recovery;
 
@@ -30,6 +31,7 @@ use libp2p::Multiaddr;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 pub use disk::Disk;
+pub use faults::{Laid, ProveError, Proven};
 pub use fetch::FetchError;
 pub use recovery::Recovered;
 #[cfg(all(test, feature = "devchain"))]

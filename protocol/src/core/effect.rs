@@ -4,6 +4,7 @@ use crate::{
     amount::Amount,
     id::{Account, EvmSignature, NodeKey, RecordId, TaskId},
     message::{Envelope, EpochHeader, SettledTask, ShardRef},
+    settlement::fault::TreeFault,
     task::TaskOutcome,
     verify::{Penalty, Verdict},
 };
@@ -108,6 +109,13 @@ pub enum ChainCall {
         other: Box<EpochHeader>,
         /// Its signature of the other; none when that is posted, and the signature stands in the posting transaction.
         other_signature: Option<EvmSignature>,
+    },
+    /// `Disputes.proveDisorder`, `provePlace` and so on: the fault of a posted header.
+    ProveFault {
+        /// The accused header.
+        header: EpochHeader,
+        /// What is wrong with it.
+        fault: Box<TreeFault>,
     },
 }
 

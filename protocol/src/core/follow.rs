@@ -7,6 +7,7 @@ use super::{
     agree::Agreement,
     effect::{epoch_key, fallback_key},
     equivocation::Shown,
+    fault::Accusation,
     overrule::Overrule,
 };
 use crate::{
@@ -29,6 +30,8 @@ pub(super) struct Posted {
     pub time: u64,
     /// It does not follow from the records that it names itself.
     pub wrong: bool,
+    /// A fault that its leaves show, or the header alone.
+    pub accusation: Option<Accusation>,
 }
 
 impl Posted {
@@ -131,6 +134,7 @@ impl Follower {
                         signers: signers.clone(),
                         time,
                         wrong: false,
+                        accusation: Accusation::of_header(header),
                     });
                 }
                 ChainFact::EpochsRevoked { lane, from }
@@ -333,12 +337,15 @@ impl Core {
             }
             other => {
                 // The body is the header's own, so the header is wrong, whoever served it.
+                let own = other.as_ref().ok().map(|a| a.state.payout_file());
+                let shown = own.and_then(|own| f.accuse(&posted.header, own));
                 let why = other.map_or_else(
                     |e| e.to_string(),
                     |_| "its records give another header".into(),
                 );
                 if let Some(posted) = f.posted.as_mut() {
                     posted.wrong = true;
+                    posted.accusation = posted.accusation.take().or(shown);
                 }
                 f.alarmed = true;
                 let text = format!(

@@ -19,6 +19,7 @@ mod custody;
 mod deliver;
 mod effect;
 mod equivocation;
+mod fault;
 mod follow;
 mod input;
 mod labeler;
@@ -406,6 +407,7 @@ impl Core {
         for lane in lanes {
             self.tick_follow(lane);
             self.tick_overrule(lane);
+            self.tick_fault(lane);
             self.tick_agree(lane);
         }
     }

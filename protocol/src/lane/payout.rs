@@ -29,6 +29,12 @@ impl PayoutFile {
         merkle::leaf(PAYOUT_LEAF, &[&payee.0, &total.0.to_be_bytes()])
     }
 
+    /// Leaf of a payee in the audit tree; `before` is the sum of the totals before it.
+    pub fn audit_leaf(payee: &Account, total: Amount, before: Amount) -> Hash {
+        let fields: [&[u8]; 3] = [&payee.0, &total.0.to_be_bytes(), &before.0.to_be_bytes()];
+        merkle::leaf(AUDIT_LEAF, &fields)
+    }
+
     /// Root of the payout tree.
     pub fn root(&self) -> Hash {
         merkle::root(self.hashes())
@@ -45,8 +51,7 @@ impl PayoutFile {
     pub fn audit_root(&self) -> Hash {
         let mut before = 0u128;
         let leaves = self.leaves.iter().map(|(payee, total)| {
-            let fields: [&[u8]; 3] = [&payee.0, &total.0.to_be_bytes(), &before.to_be_bytes()];
-            let leaf = merkle::leaf(AUDIT_LEAF, &fields);
+            let leaf = Self::audit_leaf(payee, *total, Amount(before));
             // Only a file that no state gives can overflow, and it has no place in a header.
             before = before.saturating_add(total.0);
             leaf

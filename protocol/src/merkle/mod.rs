@@ -4,11 +4,13 @@
 //! to the next power of two; one leaf is its own root; no leaf has the zero root. The prefix byte tells kinds of leaves from
 //! one another and from inner nodes, so neither a second pre-image nor a leaf of another tree fits.
 
+mod places;
 mod share;
 
 use alloy_primitives::keccak256;
 
 use crate::id::Hash;
+pub use places::{Misfit, Places};
 pub use share::{ShareClaim, ShareNode, ShareTree, Shares};
 
 /// Prefix of a payout leaf: `0x00 || payee (20) || total (16)`.

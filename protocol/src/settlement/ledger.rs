@@ -17,8 +17,8 @@ use crate::{
     network::NetworkProfile,
 };
 
+pub use disputes::Evidence;
 use disputes::Offence;
-pub use disputes::{AuditLeaf, Evidence, FaultProof, PayoutLeaf};
 pub use stakes::{LossLeaf, Stake, Withdrawn};
 
 /// Why a contract would revert.
@@ -191,6 +191,7 @@ impl Escrow {
 
 #[derive(Clone, Debug)]
 struct Posted {
+    content: EpochHeader,
     header: Hash,
     root: Hash,
     count: u32,
@@ -376,13 +377,13 @@ impl Ledger {
             past: BTreeMap::new(),
             node_keys: BTreeMap::new(),
             faulty: BTreeSet::new(),
-            punished: BTreeSet::new(),
             balances: BTreeMap::new(),
             escrows: BTreeMap::new(),
             lanes: BTreeMap::new(),
             paid: BTreeMap::new(),
             claimed: Amount::ZERO,
             staked: Amount::ZERO,
+            punished: BTreeSet::new(),
         }
     }
 
@@ -848,6 +849,7 @@ impl Ledger {
             lane.head = hash;
             lane.active_at = self.now;
             let posted = Posted {
+                content: header.clone(),
                 header: hash,
                 root: header.payout_root,
                 count: header.payout_count,

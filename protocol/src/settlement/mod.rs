@@ -3,9 +3,9 @@
 //! It says what the chain would say to each call, so that the simulator has a chain and every test can hold the contracts' money against
 //! a second account of it. It knows no gas, no transactions and no reorganisations.
 
+pub mod fault;
 mod ledger;
 
 pub use ledger::{
-    AuditLeaf, DisputeTerms, Evidence, FaultProof, Ledger, LedgerError, LossLeaf, MemberTerms,
-    PayoutLeaf, Released, Stake, Withdrawn,
+    DisputeTerms, Evidence, Ledger, LedgerError, LossLeaf, MemberTerms, Released, Stake, Withdrawn,
 };

@@ -5,6 +5,7 @@ mod assets;
 mod clients;
 mod deaths;
 mod equivocation;
+mod faults;
 mod forced;
 mod golden;
 mod hostile;

@@ -19,7 +19,7 @@ use assay_protocol::{
         Manifest, Request, Response, ShardRef, TaskKind, WavePlan, gold_root,
     },
     network::{CodeHashes, Contracts, Extras, NetworkProfile, Params},
-    settlement::{DisputeTerms, Ledger},
+    settlement::{DisputeTerms, Ledger, LedgerError},
     task::TaskOutcome,
 };
 
@@ -262,7 +262,7 @@ impl Village {
         let config = Config {
             profile: self.profile.clone(),
             node: person.node.clone(),
-            evm: (person.role == role::VALIDATOR).then(|| person.evm.clone()),
+            evm: Some(person.evm.clone()),
         };
         let core = Core::new(config, restored, self.now);
         person.next_block = self
@@ -542,6 +542,12 @@ impl Village {
         })
     }
 
+    /// Everybody but one goes to sleep, and nothing that they were about to send reaches the chain.
+    pub fn leave_awake(&mut self, only: usize) {
+        self.down = (0..self.people.len()).filter(|i| *i != only).collect();
+        self.calls.retain(|(from, _)| *from == only);
+    }
+
     /// Mines a block after the given seconds, with the calls that are waiting.
     pub fn mine(&mut self, secs: u64) {
         self.time += secs;
@@ -605,6 +611,12 @@ impl Village {
                     self.ledger
                         .prove_equivocation(proposed, other, &pair, account)
                         .map(|_| ())
+                }
+                ChainCall::ProveFault { header, fault } => {
+                    match self.ledger.evidence(header, account) {
+                        Some(evidence) => self.ledger.prove(&evidence, fault).map(|_| ()),
+                        None => Err(LedgerError::Header("not standing")),
+                    }
                 }
             };
             if let Err(error) = result {

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{
     super::{
-        bindings::{RewardDistributor, TaskEscrow, pool::BonusPool},
+        bindings::{Registry, RewardDistributor, TaskEscrow, pool::BonusPool},
         endpoint::{At, Endpoint, ReceiptRow},
         error::ChainError,
         intent::{Intent, Job, Mined, Sent, Stage},
@@ -171,6 +171,7 @@ impl Sender {
             Intent::PayIn { till, .. } | Intent::ClaimShare { till, .. } => {
                 till.contract(&self.shared.profile).ok()?
             }
+            Intent::ProveFault { .. } => contracts.registry,
             _ => return None,
         };
         let mut logs = receipt
@@ -200,6 +201,10 @@ impl Sender {
                 .amount
                 .saturating_to(),
             Intent::PayIn { till, .. } => logs.find_map(|l| till.payment(l))?.1.0,
+            // The reporter is whoever sent it.
+            Intent::ProveFault { .. } => logs
+                .filter_map(|l| Registry::Slashed::decode_log_data_validate(l).ok())
+                .fold(0, |sum: u128, e| sum.saturating_add(e.rewarded)),
             _ => logs
                 .find_map(|l| TaskEscrow::FallbackClosed::decode_log_data_validate(l).ok())?
                 .amount

@@ -3,6 +3,7 @@
 
 mod endpoints;
 mod equivocation;
+mod faults;
 mod forced;
 mod kills;
 mod money;

@@ -4,12 +4,10 @@ use std::collections::BTreeSet;
 
 use super::{Ledger, LedgerError};
 use crate::{
-    amount::Amount,
     crypto::recover,
     id::{Account, EvmSignature, Hash},
-    lane::PayoutFile,
-    merkle::{self, AUDIT_LEAF},
     message::{ChainFact, EpochHeader},
+    settlement::fault::TreeFault,
 };
 
 /// Which header is accused, of whom, by whom.
@@ -23,95 +21,6 @@ pub struct Evidence {
     pub reporter: Account,
 }
 
-/// A leaf of a payout tree with its proof.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PayoutLeaf {
-    /// Payee.
-    pub payee: Account,
-    /// Total ever owed.
-    pub total: Amount,
-    /// Place.
-    pub index: u64,
-    /// Siblings from the bottom.
-    pub proof: Vec<Hash>,
-}
-
-/// A leaf of an audit tree with its proof.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AuditLeaf {
-    /// Payee.
-    pub payee: Account,
-    /// Total ever owed.
-    pub total: Amount,
-    /// Sum of the totals before it.
-    pub before: Amount,
-    /// Place.
-    pub index: u64,
-    /// Siblings from the bottom.
-    pub proof: Vec<Hash>,
-}
-
-/// What shows that a header is wrong, whoever signed it: the calls `prove…` of the contract but for equivocation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FaultProof {
-    /// Two payout leaves, the first before the second, whose payees do not ascend.
-    Disorder {
-        /// The one before.
-        first: PayoutLeaf,
-        /// The one behind.
-        second: PayoutLeaf,
-    },
-    /// A place that is empty below the number of leaves, or not empty beyond it.
-    Place {
-        /// Of the audit tree, else of the payout tree.
-        audit: bool,
-        /// What stands there; zero for nothing.
-        node: Hash,
-        /// Place.
-        index: u64,
-        /// Siblings from the bottom.
-        proof: Vec<Hash>,
-    },
-    /// Payout leaves and no audit tree.
-    NoAudit,
-    /// An audit leaf, and something else in its place of the payout tree.
-    Mismatch {
-        /// The audit leaf.
-        audit: AuditLeaf,
-        /// What stands in its place.
-        node: Hash,
-        /// Siblings of that.
-        proof: Vec<Hash>,
-    },
-    /// The first audit leaf with a sum before it, or the last one that does not reach what is owed.
-    Edge(AuditLeaf),
-    /// Two neighbours in the audit tree whose sums do not fit together.
-    Sum {
-        /// The one before.
-        first: AuditLeaf,
-        /// The one behind.
-        second: AuditLeaf,
-    },
-    /// A payee is owed less than in the epoch before.
-    Shrunk {
-        /// Header of the epoch before.
-        parent: Box<EpochHeader>,
-        /// The payee's leaf there.
-        earlier: PayoutLeaf,
-        /// The payee's leaf now.
-        now: PayoutLeaf,
-    },
-    /// A payee of the epoch before is missing.
-    Omitted {
-        /// Header of the epoch before.
-        parent: Box<EpochHeader>,
-        /// The payee's leaf there.
-        earlier: PayoutLeaf,
-        /// The neighbours it would stand between now, or the one at the edge of the tree.
-        around: Vec<PayoutLeaf>,
-    },
-}
-
 /// What an account is punished for, once.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Offence {
@@ -119,139 +28,6 @@ pub(super) enum Offence {
     Header(Hash),
     /// Two headers for one (lane, epoch, view, term).
     Twice(u32, u64, u32, u64),
-}
-
-impl PayoutLeaf {
-    fn stands(&self, header: &EpochHeader) -> Result<(), LedgerError> {
-        let leaf = PayoutFile::leaf(&self.payee, self.total);
-        place(header, false, &leaf, self.index, &self.proof)
-    }
-}
-
-impl AuditLeaf {
-    fn stands(&self, header: &EpochHeader) -> Result<(), LedgerError> {
-        let (total, before) = (self.total.0.to_be_bytes(), self.before.0.to_be_bytes());
-        let leaf = merkle::leaf(AUDIT_LEAF, &[&self.payee.0, &total, &before]);
-        place(header, true, &leaf, self.index, &self.proof)
-    }
-
-    /// Sum up to and with it; none beyond 128 bits, which no header owes.
-    fn after(&self) -> Option<Amount> {
-        self.before.checked_add(self.total)
-    }
-}
-
-/// Only whole proofs count: the depth follows from the number of leaves.
-fn place(
-    header: &EpochHeader,
-    audit: bool,
-    node: &Hash,
-    index: u64,
-    proof: &[Hash],
-) -> Result<(), LedgerError> {
-    let root = if audit {
-        &header.audit_root
-    } else {
-        &header.payout_root
-    };
-    if proof.len() == merkle::depth(header.payout_count) && super::stands(root, node, index, proof)
-    {
-        Ok(())
-    } else {
-        Err(LedgerError::NoFault("a leaf does not stand in its tree"))
-    }
-}
-
-impl FaultProof {
-    /// Whether it shows a fault of this header.
-    ///
-    /// # Errors
-    /// [`LedgerError::NoFault`].
-    pub fn shows(&self, accused: &EpochHeader) -> Result<(), LedgerError> {
-        let count = u64::from(accused.payout_count);
-        let shown = match self {
-            Self::Disorder { first, second } => {
-                first.stands(accused)?;
-                second.stands(accused)?;
-                first.index < second.index && first.payee >= second.payee
-            }
-            Self::Place {
-                audit,
-                node,
-                index,
-                proof,
-            } => {
-                place(accused, *audit, node, *index, proof)?;
-                (*index < count) == (*node == Hash::ZERO)
-            }
-            Self::NoAudit => count != 0 && accused.audit_root == Hash::ZERO,
-            Self::Mismatch { audit, node, proof } => {
-                audit.stands(accused)?;
-                place(accused, false, node, audit.index, proof)?;
-                *node != PayoutFile::leaf(&audit.payee, audit.total)
-            }
-            Self::Edge(leaf) => {
-                leaf.stands(accused)?;
-                let bad_start = leaf.index == 0 && leaf.before != Amount::ZERO;
-                let last = leaf.index + 1 == count;
-                bad_start || last && leaf.after() != Some(accused.total_owed)
-            }
-            Self::Sum { first, second } => {
-                first.stands(accused)?;
-                second.stands(accused)?;
-                first.index + 1 == second.index && first.after() != Some(second.before)
-            }
-            Self::Shrunk {
-                parent,
-                earlier,
-                now,
-            } => {
-                is_parent(accused, parent)?;
-                earlier.stands(parent)?;
-                now.stands(accused)?;
-                earlier.payee == now.payee && now.total < earlier.total
-            }
-            Self::Omitted {
-                parent,
-                earlier,
-                around,
-            } => {
-                is_parent(accused, parent)?;
-                earlier.stands(parent)?;
-                for leaf in around {
-                    leaf.stands(accused)?;
-                }
-                let missing = match around.as_slice() {
-                    [edge] => {
-                        let last = edge.index + 1 == count;
-                        edge.index == 0 && earlier.payee < edge.payee
-                            || last && earlier.payee > edge.payee
-                    }
-                    [left, right] => {
-                        left.index + 1 == right.index
-                            && left.payee < earlier.payee
-                            && earlier.payee < right.payee
-                    }
-                    _ => false,
-                };
-                // A leaf of nothing may be left out.
-                missing && earlier.total != Amount::ZERO
-            }
-        };
-        if shown {
-            Ok(())
-        } else {
-            Err(LedgerError::NoFault("these leaves are as they should be"))
-        }
-    }
-}
-
-fn is_parent(accused: &EpochHeader, parent: &EpochHeader) -> Result<(), LedgerError> {
-    if parent.hash() == accused.parent {
-        Ok(())
-    } else {
-        Err(LedgerError::Header("not the epoch before"))
-    }
 }
 
 impl Ledger {
@@ -275,14 +51,28 @@ impl Ledger {
         Ok(first)
     }
 
+    /// What accuses a posted header, as anybody can gather it from the chain; none when it does not stand, or is no longer kept.
+    pub fn evidence(&self, header: &EpochHeader, reporter: Account) -> Option<Evidence> {
+        let posted = &self.lanes.get(&header.lane)?.posted;
+        let accused = posted.get(&header.epoch).filter(|p| p.content == *header)?;
+        let chain = posted.range(header.epoch..);
+        Some(Evidence {
+            chain: chain.map(|(_, p)| p.content.clone()).collect(),
+            signatures: accused.signatures.clone(),
+            reporter,
+        })
+    }
+
     /// `Disputes.prove…`: whoever signed the faulty header pays and is out, and the lane goes back to the epoch before it while the
     /// header's root is not active. Says whether it went back.
     ///
     /// # Errors
     /// [`LedgerError::Header`], [`LedgerError::NoFault`], [`LedgerError::Signers`]; the state is unchanged then.
-    pub fn prove(&mut self, evidence: &Evidence, proof: &FaultProof) -> Result<bool, LedgerError> {
+    pub fn prove(&mut self, evidence: &Evidence, fault: &TreeFault) -> Result<bool, LedgerError> {
         let accused = self.accused(&evidence.chain)?;
-        proof.shows(accused)?;
+        if !fault.convicts(accused) {
+            return Err(LedgerError::NoFault("these leaves show none"));
+        }
         self.convict(accused, &evidence.signatures, evidence.reporter)
     }
 

@@ -4,6 +4,7 @@ use crate::{
     lane::PayoutFile,
     merkle::{AUDIT_LEAF, LOSS_LEAF, Tree},
     network::{CodeHashes, Contracts, Extras, Params},
+    settlement::fault::{AuditLeaf, PayoutLeaf, TreeFault},
 };
 
 const STAKE: Amount = Amount(1_001);
@@ -106,13 +107,13 @@ impl Trees {
         }
     }
 
-    fn place(&self, audit: bool, index: usize) -> FaultProof {
+    fn place(&self, audit: bool, index: usize) -> TreeFault {
         let tree = if audit {
             self.audit_tree()
         } else {
             self.payout_tree()
         };
-        FaultProof::Place {
+        TreeFault::Place {
             audit,
             node: match self.payout.get(index) {
                 Some((payee, total)) if !audit && *payee != Account::default() => {
@@ -459,20 +460,20 @@ fn every_fault_of_a_tree_costs_its_signers_and_takes_the_lane_back() {
         ]),
         ..right.clone()
     };
-    let mismatch = |t: &Trees, i: usize, node: (Account, u128)| FaultProof::Mismatch {
+    let mismatch = |t: &Trees, i: usize, node: (Account, u128)| TreeFault::Mismatch {
         audit: t.audited(i),
         node: PayoutFile::leaf(&node.0, Amount(node.1)),
         proof: t.payout_tree().proof(i).unwrap(),
     };
-    let disorder = |t: &Trees, a: usize, b: usize| FaultProof::Disorder {
+    let disorder = |t: &Trees, a: usize, b: usize| TreeFault::Disorder {
         first: t.leaf(a),
         second: t.leaf(b),
     };
-    let sum = |t: &Trees, a: usize, b: usize| FaultProof::Sum {
+    let sum = |t: &Trees, a: usize, b: usize| TreeFault::Sum {
         first: t.audited(a),
         second: t.audited(b),
     };
-    let cases: Vec<(Trees, FaultProof, Vec<FaultProof>)> = vec![
+    let cases: Vec<(Trees, TreeFault, Vec<TreeFault>)> = vec![
         (
             unordered.clone(),
             disorder(&unordered, 0, 1),
@@ -494,8 +495,8 @@ fn every_fault_of_a_tree_costs_its_signers_and_takes_the_lane_back() {
         ),
         (
             no_audit.clone(),
-            FaultProof::NoAudit,
-            vec![FaultProof::Edge(right.audited(0))],
+            TreeFault::NoAudit,
+            vec![TreeFault::Edge(right.audited(0))],
         ),
         (
             other.clone(),
@@ -507,18 +508,18 @@ fn every_fault_of_a_tree_costs_its_signers_and_takes_the_lane_back() {
         ),
         (
             start.clone(),
-            FaultProof::Edge(start.audited(0)),
-            vec![FaultProof::Edge(start.audited(1)), sum(&start, 0, 1)],
+            TreeFault::Edge(start.audited(0)),
+            vec![TreeFault::Edge(start.audited(1)), sum(&start, 0, 1)],
         ),
         (
             skewed.clone(),
             sum(&skewed, 1, 2),
-            vec![sum(&skewed, 0, 1), sum(&skewed, 0, 2), FaultProof::NoAudit],
+            vec![sum(&skewed, 0, 1), sum(&skewed, 0, 2), TreeFault::NoAudit],
         ),
         (
             skewed.clone(),
-            FaultProof::Edge(skewed.audited(2)),
-            vec![FaultProof::Edge(skewed.audited(0))],
+            TreeFault::Edge(skewed.audited(2)),
+            vec![TreeFault::Edge(skewed.audited(0))],
         ),
     ];
     for (trees, proof, wrong) in cases {
@@ -545,17 +546,17 @@ fn a_payee_of_the_epoch_before_who_is_owed_less_or_missing_is_a_fault() {
         w
     };
     let parent = Box::new(begin().headers[0].clone());
-    let less = |then: usize, now: usize| FaultProof::Shrunk {
+    let less = |then: usize, now: usize| TreeFault::Shrunk {
         parent: parent.clone(),
         earlier: before.leaf(then),
         now: shrunk.leaf(now),
     };
-    let omitted = |t: &Trees, then: usize, around: &[usize]| FaultProof::Omitted {
+    let omitted = |t: &Trees, then: usize, around: &[usize]| TreeFault::Omitted {
         parent: parent.clone(),
         earlier: before.leaf(then),
         around: around.iter().map(|i| t.leaf(*i)).collect(),
     };
-    let stranger = FaultProof::Shrunk {
+    let stranger = TreeFault::Shrunk {
         parent: Box::new(EpochHeader {
             view: 1,
             ..(*parent).clone()
@@ -597,7 +598,7 @@ fn a_payee_of_the_epoch_before_who_is_owed_less_or_missing_is_a_fault() {
 }
 
 /// The proof takes the last epoch back, and its signer pays.
-fn convicts(mut w: World, proof: &FaultProof) {
+fn convicts(mut w: World, proof: &TreeFault) {
     let (supply, epoch) = (w.ledger.supply(), w.ledger.epoch(0));
     let evidence = w.evidence(2);
     let nobody = Evidence {
@@ -657,16 +658,16 @@ fn a_fault_shown_after_the_root_is_active_costs_stakes_and_takes_nothing_back() 
         chain: vec![accused.clone()],
         reporter: REPORTER,
     };
-    w.refuses(|l| l.prove(&short, &FaultProof::NoAudit));
+    w.refuses(|l| l.prove(&short, &TreeFault::NoAudit));
     let evidence = Evidence {
         chain: w.headers.clone(),
         ..short
     };
-    assert_eq!(w.ledger.prove(&evidence, &FaultProof::NoAudit), Ok(false));
+    assert_eq!(w.ledger.prove(&evidence, &TreeFault::NoAudit), Ok(false));
     assert_eq!(w.ledger.epoch(0), 2);
     assert_eq!(w.ledger.balance(&REPORTER), Amount(4 * 125));
     // Shown again: nobody pays twice, and nothing is refused.
-    assert_eq!(w.ledger.prove(&evidence, &FaultProof::NoAudit), Ok(false));
+    assert_eq!(w.ledger.prove(&evidence, &TreeFault::NoAudit), Ok(false));
     assert_eq!(w.ledger.balance(&REPORTER), Amount(4 * 125));
     assert_eq!(w.ledger.claim(&faulty.claim(1, 0)), Ok(Amount(1_000)));
 }
