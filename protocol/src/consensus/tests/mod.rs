@@ -10,6 +10,6 @@ use super::algorithm_id;
 fn the_algorithm_id_changes_only_on_purpose() {
     assert_eq!(
         hex::encode(algorithm_id()),
-        "6de7479b9bb1e40c46cc7455e44d54cb6526a9807f98941741ae2c62c86fcad0"
+        "3c9a086fac97abacf1350f384923a1b92647d66beab310fccf12269c1ba186c1"
     );
 }

@@ -10,14 +10,15 @@ use super::walk::WORD;
 
 /// [`WORD`] as an entry of a table.
 const STEP: u32 = WORD as u32;
-/// Longest text that is compared word by word in one bit vector, in words.
+/// Rows of a table of distances that are kept in one bit vector.
 const VECTOR_WORDS: usize = u64::BITS as usize;
 
 /// Distances from one text to several: where each word stands in the one, as bits.
 pub(super) struct Distance {
     /// By word; all zero between calls.
     places: Vec<u64>,
-    row: Vec<u32>,
+    /// By word of the other text: how the bottom of the block above changes there.
+    edge: Vec<Edge>,
 }
 
 impl Distance {
@@ -25,7 +26,7 @@ impl Distance {
     pub fn new(words: usize) -> Self {
         Self {
             places: vec![0; words],
-            row: Vec::new(),
+            edge: Vec::new(),
         }
     }
 
@@ -36,65 +37,124 @@ impl Distance {
         others: impl IntoIterator<Item = &'t [u32]>,
         mut found: impl FnMut(u32),
     ) {
+        let mut others = others.into_iter();
         if one.is_empty() || one.len() > VECTOR_WORDS {
-            others
-                .into_iter()
-                .for_each(|other| found(by_rows(one, other, &mut self.row)));
+            others.for_each(|other| found(self.by_blocks(one, other)));
             return;
         }
-        for (place, &word) in one.iter().enumerate() {
+        self.mark(one);
+        // Each step waits for the one before it, so two texts at once take little more time than one.
+        while let Some(first) = others.next() {
+            let second = others.next();
+            let texts = [first, second.unwrap_or_default()];
+            let mut columns = [Column::new(one.len()), Column::new(one.len())];
+            let both = texts[0].len().min(texts[1].len());
+            let [x, y] = &mut columns;
+            for (&word, &other) in texts[0].iter().zip(texts[1]) {
+                x.step(self.places[word as usize], Edge::TOP);
+                y.step(self.places[other as usize], Edge::TOP);
+            }
+            for (column, text) in columns.iter_mut().zip(texts) {
+                for &word in &text[both..] {
+                    column.step(self.places[word as usize], Edge::TOP);
+                }
+            }
+            found(columns[0].distance);
+            if second.is_some() {
+                found(columns[1].distance);
+            }
+        }
+        self.forget(one);
+    }
+
+    fn mark(&mut self, words: &[u32]) {
+        for (place, &word) in words.iter().enumerate() {
             self.places[word as usize] |= 1 << place;
         }
-        for other in others {
-            found(by_bits(one.len(), other, &self.places));
-        }
-        for &word in one {
+    }
+
+    fn forget(&mut self, words: &[u32]) {
+        for &word in words {
             self.places[word as usize] = 0;
         }
     }
-}
 
-/// Distance of a text of `length` words, at least one and at most [`VECTOR_WORDS`], whose words have the bits `places`.
-///
-/// The table of distances is walked by columns, one word of `other` each. Neighbouring cells differ by at most one, so a column is kept
-/// as two sets of places: where it rises and where it falls.
-fn by_bits(length: usize, other: &[u32], places: &[u64]) -> u32 {
-    let last = 1u64 << (length - 1);
-    let (mut rises, mut falls) = (u64::MAX, 0u64);
-    let mut distance = length as u32;
-    for &word in other {
-        let equal = places[word as usize];
-        let diagonal = ((equal & rises).wrapping_add(rises) ^ rises) | equal | falls;
-        let mut more = falls | !(diagonal | rises);
-        let mut less = diagonal & rises;
-        // A rise and a fall exclude each other; a fall is only possible from a distance of at least one.
-        distance = distance
-            .wrapping_add(u32::from(more & last != 0))
-            .wrapping_sub(u32::from(less & last != 0));
-        more = (more << 1) | 1;
-        less <<= 1;
-        rises = less | !(diagonal | more);
-        falls = more & diagonal;
+    /// Distance of texts of any length, in blocks of [`VECTOR_WORDS`] rows.
+    fn by_blocks(&mut self, one: &[u32], other: &[u32]) -> u32 {
+        let mut distance = other.len();
+        self.edge.clear();
+        self.edge.resize(other.len(), Edge::TOP);
+        for (number, block) in one.chunks(VECTOR_WORDS).enumerate() {
+            self.mark(block);
+            let mut column = Column::new(block.len());
+            for (&word, edge) in other.iter().zip(&mut self.edge) {
+                *edge = column.step(self.places[word as usize], *edge);
+            }
+            self.forget(block);
+            distance = number * VECTOR_WORDS + column.distance as usize;
+        }
+        distance as u32
     }
-    distance
 }
 
-/// Distance by the table, one row at a time, for texts of any length.
-fn by_rows(a: &[u32], b: &[u32], row: &mut Vec<u32>) -> u32 {
-    row.clear();
-    row.extend(0..=b.len() as u32);
-    for (i, x) in a.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i as u32 + 1;
-        let mut left = row[0];
-        for (y, slot) in b.iter().zip(&mut row[1..]) {
-            let replaced = diagonal + u32::from(x != y);
-            diagonal = *slot;
-            left = replaced.min(left + 1).min(diagonal + 1);
-            *slot = left;
+/// How a row of the table changes from one column to the next: by one up or down, or not at all.
+#[derive(Clone, Copy)]
+struct Edge {
+    more: u64,
+    less: u64,
+}
+
+impl Edge {
+    /// The top of the table: no words of the one text against ever more of the other.
+    const TOP: Self = Self { more: 1, less: 0 };
+}
+
+/// A column of the table of distances, or a block of one.
+///
+/// The table is walked by columns, one word of the other text each. Neighbouring cells differ by at most one, so a column is kept as two
+/// sets of rows: where it rises and where it falls.
+struct Column {
+    rises: u64,
+    falls: u64,
+    last: u32,
+    /// The lowest cell, as if the block were the first.
+    distance: u32,
+}
+
+impl Column {
+    /// The first column of a block of so many rows, at least one and at most [`VECTOR_WORDS`].
+    fn new(rows: usize) -> Self {
+        Self {
+            rises: u64::MAX,
+            falls: 0,
+            last: rows as u32 - 1,
+            distance: rows as u32,
         }
     }
-    row[b.len()]
+
+    /// The column for the next word of the other text, which stands in the rows `equal`; gives how the bottom changes where the row above
+    /// the block changes by `top`.
+    #[inline]
+    fn step(&mut self, equal: u64, top: Edge) -> Edge {
+        let (rises, falls) = (self.rises, self.falls);
+        let equal = equal | top.less;
+        let diagonal = ((equal & rises).wrapping_add(rises) ^ rises) | equal | falls;
+        let more = falls | !(diagonal | rises);
+        let less = diagonal & rises;
+        let bottom = Edge {
+            more: more >> self.last & 1,
+            less: less >> self.last & 1,
+        };
+        // A rise and a fall exclude each other; a fall is only possible from a distance of at least one.
+        self.distance = self
+            .distance
+            .wrapping_add(bottom.more as u32)
+            .wrapping_sub(bottom.less as u32);
+        let (more, less) = (more << 1 | top.more, less << 1 | top.less);
+        self.rises = less | !(diagonal | more);
+        self.falls = more & diagonal;
+        bottom
+    }
 }
 
 /// One place of the network: words with weight and votes, sorted; `None` is no word.
@@ -104,8 +164,7 @@ type Slot = Vec<(Option<u32>, u64, u32)>;
 #[derive(Default)]
 pub(super) struct Network {
     slots: Vec<Slot>,
-    /// Slots before the text at hand, and empty ones whose memory is used again.
-    old: Vec<Slot>,
+    /// Empty slots whose memory is used again.
     spare: Vec<Slot>,
     weight: u64,
     votes: u32,
@@ -170,7 +229,10 @@ impl Network {
     /// Lowers the costs of a slot at the positions of a text that have one of its words to the share of the weight that says otherwise; gives
     /// the cost of no word.
     fn costs(weight: u64, slot: &Slot, text: &Positions, out: &mut [u32]) -> u32 {
-        let cost = |own: u64| ((weight - own) * WORD / weight) as u32;
+        let cost = |own: u64| match weight - own {
+            0 => 0,
+            other => (other * WORD / weight) as u32,
+        };
         let mut skip = STEP;
         for &(word, own, _) in slot {
             match word {
@@ -199,52 +261,49 @@ impl Network {
             let (upper, lower) = self.table[i * width..(i + 2) * width].split_at_mut(width);
             let mut left = upper[0] + skip;
             lower[0] = left;
-            for ((slot, &cost), pair) in lower[1..].iter_mut().zip(&*reading).zip(upper.windows(2))
-            {
+            let mut diagonal = upper[0];
+            for ((slot, &above), &cost) in lower[1..].iter_mut().zip(&upper[1..]).zip(&*reading) {
                 // Entries are far below the limits named above.
-                left = pair[0]
-                    .wrapping_add(cost)
-                    .min(pair[1].wrapping_add(skip))
-                    .min(left.wrapping_add(STEP));
+                let others = diagonal.wrapping_add(cost).min(above.wrapping_add(skip));
+                diagonal = above;
+                left = others.min(left.wrapping_add(STEP));
                 *slot = left;
             }
         }
         self.text.forget(words);
         let (table, reading, skip) = (&self.table, &self.reading, &self.skip);
-        std::mem::swap(&mut self.slots, &mut self.old);
         let (mut i, mut j) = (n, m);
+        // New slots are put in behind those that are still to be passed.
         while i > 0 || j > 0 {
             let here = table[i * width + j];
             let matched = i > 0
                 && j > 0
                 && here == table[(i - 1) * width + j - 1] + reading[(i - 1) * m + j - 1];
             let skipped = i > 0 && here == table[(i - 1) * width + j] + skip[i - 1];
-            let mut slot = if matched || skipped {
+            if matched || skipped {
                 i -= 1;
-                self.old.pop().unwrap_or_default()
             } else {
                 let mut fresh = self.spare.pop().unwrap_or_default();
                 if self.votes > 0 {
                     fresh.push((None, self.weight, self.votes));
                 }
-                fresh
-            };
+                self.slots.insert(i, fresh);
+            }
             let word = if skipped && !matched {
                 None
             } else {
                 j -= 1;
                 Some(words[j])
             };
-            match slot.binary_search_by_key(&word, |entry| entry.0) {
-                Ok(place) => {
+            let slot = &mut self.slots[i];
+            match slot.iter().position(|entry| entry.0 >= word) {
+                Some(place) if slot[place].0 == word => {
                     slot[place].1 += weight;
                     slot[place].2 += 1;
                 }
-                Err(place) => slot.insert(place, (word, weight, 1)),
+                place => slot.insert(place.unwrap_or(slot.len()), (word, weight, 1)),
             }
-            self.slots.push(slot);
         }
-        self.slots.reverse();
         self.weight += weight;
         self.votes += 1;
     }

@@ -1,12 +1,15 @@
 //! What the texts say about labelers: weight, shared errors, skill.
 //!
 //! **Weight.** The mean distance of a labeler's answers from the others' answers to the same items, against the mean of each item, gives
-//! the share of words that are not confirmed. The weight is the information in a word of the labeler's, minus the logarithm of that share,
+//! the share of words that are not confirmed. A word is confirmed when neither the labeler nor the other errs there, so the root of what
+//! the crowd usually confirms is the share of words that it usually has right, and a labeler's share of right words is what is confirmed of
+//! theirs over that root. The weight is the information in a word of the labeler's, minus the logarithm of their share of wrong words,
 //! over the crowd's: who is wrong half as often counts a fixed amount more, so that differences count for more in a good crowd, where
 //! they are of skill, than in one that mostly disagrees, where they are of taste. A few pseudo-items draw it to one.
 //!
 //! **Shared errors.** Two people who make their own mistakes leave the consensus in different directions: the distance between them is
-//! the sum of their distances from it. `(d(a, c) + d(b, c) - d(a, b)) / 2`, the Gromov product, is the way that both go together. Where
+//! the sum of their distances from it. (The answer closest to the others stands for the consensus here, as good for this as the text that
+//! is published and far cheaper.) `(d(a, c) + d(b, c) - d(a, b)) / 2`, the Gromov product, is the way that both go together. Where
 //! it exceeds the crowd's usual share of the shorter way, the two have a source in common (the same translation program, one
 //! person with two accounts), and their votes on the same item share weight. Agreement on what the consensus says costs nothing.
 //!
@@ -34,8 +37,8 @@ use crate::consensus::fixed::{self, FRACTION_BITS, ONE};
 pub(super) const PRIOR_ITEMS: u64 = 3;
 /// Largest weight, Q16.
 pub(super) const WEIGHT_MAX_Q16: u64 = 8 << 16;
-/// Smallest and largest share of unconfirmed words that are told apart, Q16.
-pub(super) const UNCONFIRMED_Q16: (i64, i64) = (655, 64_225);
+/// Smallest and largest share of wrong words that are told apart, Q16.
+pub(super) const WRONG_Q16: (i64, i64) = (655, 64_225);
 /// Fewest shared items before shared errors count, in items.
 pub(super) const SHARED_MIN: u32 = 3;
 /// Words of independent errors that are added to every pair's record, in words.
@@ -254,19 +257,23 @@ pub(super) fn weights(
         }
     }
     let usual = (all / count.max(1)).min(u64::from(ONE)) as i64;
-    let crowd = information(usual);
+    let crowd = information(usual, usual);
     surplus
         .into_iter()
         .map(|(sum, items)| {
-            let own = information(usual + sum / (items + PRIOR_ITEMS) as i64);
+            let own = information(usual + sum / (items + PRIOR_ITEMS) as i64, usual);
             ((own << FRACTION_BITS) / crowd).clamp(1, WEIGHT_MAX_Q16) as u32
         })
         .collect()
 }
 
-/// Information in a word of somebody whose words are unconfirmed with this share (Q16), in bits, Q16: between a fiftieth and seven.
-fn information(unconfirmed: i64) -> u64 {
-    let share = unconfirmed.clamp(UNCONFIRMED_Q16.0, UNCONFIRMED_Q16.1);
+/// Information in a word of somebody whose words are unconfirmed with this share, where it is usually the other, both Q16; in bits, Q16:
+/// between a fiftieth and seven.
+fn information(unconfirmed: i64, usual: i64) -> u64 {
+    let one = i64::from(ONE);
+    let right = (((one - usual).unsigned_abs() << FRACTION_BITS).isqrt() as i64).max(1);
+    let wrong = one - ((one - unconfirmed) << FRACTION_BITS) / right;
+    let share = wrong.clamp(WRONG_Q16.0, WRONG_Q16.1);
     fixed::log2(u64::from(ONE)).abs_diff(fixed::log2(share.unsigned_abs()))
 }
 
@@ -321,21 +328,25 @@ pub(super) fn shared_errors(
     distances: &Distances,
     measure: &mut Distance,
     pairs: &Pairs,
-    consensus: &[Vec<u32>],
+    centres: &[Option<usize>],
 ) -> Vec<(u32, u32, u32)> {
     // Twice the common way and twice the longest possible, in words: of each pair, and of all.
     let mut ways = vec![(0i64, 0i64); pairs.labelers.len()];
     let (mut common, mut longest) = (0u64, 0u64);
     let mut from: Vec<u32> = Vec::new();
     let mut met = pairs.of_answers.iter();
-    for (item, consensus) in consensus.iter().enumerate() {
+    for (item, &centre) in centres.iter().enumerate() {
         let texts = &index.texts[index.votes(item)];
         if texts.len() < SHARED_VOTES_MIN {
             continue;
         }
         from.clear();
-        let texts = texts.iter().map(|text| &text.words[..]);
-        measure.each(consensus, texts, |value| from.push(value));
+        if let Some((_, gold)) = index.gold.get(&(item as u32)) {
+            let texts = texts.iter().map(|text| &text.words[..]);
+            measure.each(&gold.words, texts, |value| from.push(value));
+        } else if let Some(centre) = centre {
+            from.extend_from_slice(distances.row(index, item, centre));
+        }
         for (a, &way) in from.iter().enumerate() {
             let row = distances.row(index, item, a);
             for ((&other, &between), &pair) in from.iter().zip(row).skip(a + 1).zip(&mut met) {

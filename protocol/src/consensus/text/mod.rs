@@ -1,8 +1,9 @@
 //! Truth inference for transcriptions and other texts: several answers per item become one text.
 //!
 //! ```text
-//! answers -> words -> distances -> network, best candidate, walk --> consensus
-//!                         ^ weights, shared errors  <-- ROUNDS --/
+//! answers -> words -> distances -> central answers -> network, best candidate, walk -> texts
+//!                                    | ^ ROUNDS
+//!                           shared errors, weights
 //! ```
 //!
 //! Per item: the answer with the least weighted distance from the others starts a word transition network, the others join by their
@@ -48,8 +49,8 @@ use super::fixed::{FRACTION_BITS, ONE};
 use super::hash_parameters;
 
 /// Name and version of the method; raise it with any change of behaviour.
-const METHOD: &str = "assay/consensus/text/2";
-/// Rounds of consensus against weights; the last one only reads.
+const METHOD: &str = "assay/consensus/text/3";
+/// Rounds of central answers against weights; the last one gives the texts.
 const ROUNDS: u32 = 3;
 
 /// Feeds the method's name, all its parameters and the Unicode version to `hasher`.
@@ -70,8 +71,8 @@ pub(super) fn hash_method(hasher: &mut blake3::Hasher) {
             walk::WALK_CELLS_MAX as u64,
             labelers::PRIOR_ITEMS,
             labelers::WEIGHT_MAX_Q16,
-            labelers::UNCONFIRMED_Q16.0.unsigned_abs(),
-            labelers::UNCONFIRMED_Q16.1.unsigned_abs(),
+            labelers::WRONG_Q16.0.unsigned_abs(),
+            labelers::WRONG_Q16.1.unsigned_abs(),
             u64::from(labelers::SHARED_MIN),
             labelers::SHARED_DOUBT.unsigned_abs(),
             labelers::SHARED_LEAST_Q16.unsigned_abs(),
@@ -153,17 +154,15 @@ pub fn infer_text(input: &TextInput<'_>) -> Result<TextResult, ConsensusError> {
         shared: Vec::new(),
     };
     let mut shared = Shared::new(&table);
-    let mut consensus: Vec<Vec<u32>> = Vec::with_capacity(index.items());
+    let mut centres: Vec<Option<usize>> = Vec::with_capacity(index.items());
     for _ in 1..ROUNDS {
-        consensus.clear();
-        for item in 0..index.items() {
-            consensus.push(match index.gold.get(&(item as u32)) {
-                Some((_, gold)) => gold.words.clone(),
-                None => desk.words(&index, &distances, (&table, &shared), item, false),
-            });
-        }
+        centres.clear();
+        centres.extend((0..index.items()).map(|item| {
+            let weights = weights_of(&index.labeler[index.votes(item)], (&table, &shared));
+            centre(&index, &distances, item, &weights).map(|(_, centre)| centre)
+        }));
         table.shared =
-            labelers::shared_errors(&index, &distances, &mut desk.measure, &pairs, &consensus);
+            labelers::shared_errors(&index, &distances, &mut desk.measure, &pairs, &centres);
         shared = Shared::new(&table);
         table.weight = labelers::weights(&index, &distances, &table, &shared);
     }
@@ -233,6 +232,24 @@ fn weights_of(labelers: &[u32], (table, shared): (&TextTable, &Shared)) -> Vec<u
     labelers.iter().map(weight).collect()
 }
 
+/// The weighted distance of an item's most central answer from the others, and its place.
+fn centre(
+    index: &Index<'_>,
+    distances: &Distances,
+    item: usize,
+    weights: &[u64],
+) -> Option<(u64, usize)> {
+    let risk = |own: usize| -> u64 { weighted(distances.row(index, item, own), weights) };
+    (0..weights.len()).map(|own| (risk(own), own)).min()
+}
+
+/// The sum of an item's distances, each with the weight of its answer.
+fn weighted(distances: &[u32], weights: &[u64]) -> u64 {
+    (distances.iter().zip(weights))
+        .map(|(&distance, weight)| u64::from(distance) * weight)
+        .sum()
+}
+
 /// Room for the work on one item after the other.
 struct Desk {
     measure: Distance,
@@ -249,43 +266,30 @@ impl Desk {
         }
     }
 
-    /// The consensus of an item without gold, as words; without the walk it is good enough to judge labelers by, at a fraction of the cost.
+    /// The consensus of an item without gold, as words.
     fn words(
         &mut self,
         index: &Index<'_>,
         distances: &Distances,
-        table: (&TextTable, &Shared),
         item: usize,
-        walk: bool,
+        weights: &[u64],
     ) -> Vec<u32> {
-        let votes = index.votes(item);
-        let texts: Vec<&[u32]> = index.texts[votes.clone()]
+        let texts: Vec<&[u32]> = index.texts[index.votes(item)]
             .iter()
             .map(|text| &text.words[..])
             .collect();
-        let weights = weights_of(&index.labeler[votes], table);
-        let risk = |own: usize| -> u64 {
-            let row = distances.row(index, item, own).iter().zip(&weights);
-            row.map(|(&distance, weight)| u64::from(distance) * weight)
-                .sum()
-        };
-        let Some((least, centre)) = (0..texts.len()).map(|own| (risk(own), own)).min() else {
+        let Some((least, centre)) = centre(index, distances, item, weights) else {
             return Vec::new();
         };
         if least == 0 {
             return texts[centre].to_vec();
         }
         let from_centre = distances.row(index, item, centre);
-        let (same, all) = (from_centre.iter().zip(&weights)).fold((0, 0), |sum, entry| {
+        let (same, all) = (from_centre.iter().zip(weights)).fold((0, 0), |sum, entry| {
             let own = if *entry.0 == 0 { *entry.1 } else { 0 };
             (sum.0 + own, sum.1 + *entry.1)
         });
-        // What a change takes from the answers that are like the centre it can at most give to the others: it cannot help.
-        if if walk {
-            walk::is_median(same, all)
-        } else {
-            same >= all - same
-        } {
+        if walk::is_median(same, all) {
             return texts[centre].to_vec();
         }
         let (mut start, mut distant) = (texts[centre].to_vec(), from_centre.to_vec());
@@ -300,17 +304,11 @@ impl Desk {
             let others = texts.iter().copied();
             self.measure
                 .each(&voted, others, |distance| from_voted.push(distance));
-            let risk: u64 = (from_voted.iter().zip(&weights))
-                .map(|(&distance, weight)| u64::from(distance) * weight)
-                .sum();
-            if risk < least {
+            if weighted(&from_voted, weights) < least {
                 (start, distant) = (voted, from_voted);
             }
         }
-        if !walk {
-            return start;
-        }
-        match Median::new(&texts, &weights, &index.dictionary, start.len()) {
+        match Median::new(&texts, weights, &index.dictionary, start.len()) {
             Some(median) => median.walk(&start, &distant),
             None => start,
         }
@@ -340,8 +338,8 @@ impl Desk {
                 votes: 0,
             };
         }
-        let words = self.words(index, distances, table, item, true);
         let weights = weights_of(&index.labeler[votes.clone()], table);
+        let words = self.words(index, distances, item, &weights);
         let texts = &index.texts[votes.clone()];
         let mut places: Vec<Place<'_>> = vec![Place::default(); words.len()];
         let (mut agreement, mut all) = (0u64, u64::from(ONE));

@@ -78,6 +78,45 @@ impl Tables {
         let back = &self.back[behind * width + 1..][columns.clone()];
         (columns, front, back)
     }
+
+    /// The least that the other text costs with one change at a place, over all that may stand there.
+    fn least(
+        &self,
+        width: usize,
+        columns: std::ops::Range<usize>,
+        place: usize,
+        word: bool,
+    ) -> Least {
+        let front = &self.front[place * width..][columns.clone()];
+        let ends = columns.start..columns.end + 1;
+        let here = &self.back[place * width..][ends.clone()];
+        let mut least = Least {
+            inserted: NEVER,
+            deleted: NEVER,
+            replaced: NEVER,
+        };
+        if !word {
+            for (front, here) in front.iter().zip(&here[1..]) {
+                least.inserted = least.inserted.min(front.wrapping_add(*here));
+            }
+            return least;
+        }
+        let below = &self.back[(place + 1) * width..][ends];
+        let behind = here[1..].iter().zip(below).zip(&below[1..]);
+        for (front, ((here, below), after)) in front.iter().zip(behind) {
+            least.inserted = least.inserted.min(front.wrapping_add(*here));
+            least.deleted = least.deleted.min(front.wrapping_add(*below));
+            least.replaced = least.replaced.min(front.wrapping_add(*after));
+        }
+        least
+    }
+}
+
+/// The least costs of a text with one change at one place, or [`NEVER`]; a new word costs nothing itself.
+struct Least {
+    inserted: i32,
+    deleted: i32,
+    replaced: i32,
 }
 
 /// Room for the search for one change after the other.
@@ -111,7 +150,11 @@ fn ends<T: PartialEq>(a: &[T], b: &[T]) -> usize {
 /// Cost of replacing one word by another: their common beginning and end count as shared.
 fn replacing(a: &str, b: &str) -> u64 {
     let (shared, long) = if a.is_ascii() && b.is_ascii() {
-        (ends(a.as_bytes(), b.as_bytes()), a.len().max(b.len()))
+        let (short, long) = (a.len().min(b.len()), a.len().max(b.len()));
+        if short as u64 * 1000 < long as u64 * KIN_MIN {
+            return WORD;
+        }
+        (ends(a.as_bytes(), b.as_bytes()), long)
     } else {
         let [a, b] = [a, b].map(|word| word.chars().collect::<Vec<char>>());
         (ends(&a, &b), a.len().max(b.len()))
@@ -140,16 +183,16 @@ impl Median {
             return None;
         }
         let spelled = |word: u32| &dictionary[word as usize];
-        let sides: Vec<(Option<char>, Option<char>)> = words
-            .iter()
-            .map(|&word| (spelled(word).chars().next(), spelled(word).chars().last()))
+        let sides: Vec<[Option<u8>; 2]> = (words.iter())
+            .map(|&word| spelled(word).as_bytes())
+            .map(|bytes| [bytes.first(), bytes.last()].map(Option::<&u8>::copied))
             .collect();
         let mut kin: Vec<(usize, usize, i32)> = Vec::new();
         let mut cost = vec![STEP; count * count];
         for i in 0..count {
             cost[i * count + i] = 0;
             for j in i + 1..count {
-                if sides[i].0 != sides[j].0 && sides[i].1 != sides[j].1 {
+                if sides[i][0] != sides[j][0] && sides[i][1] != sides[j][1] {
                     continue;
                 }
                 let price = replacing(spelled(words[i]), spelled(words[j]));
@@ -264,25 +307,24 @@ impl Median {
             rest -= weight;
             let more = |cost: i32| *weight as i64 * i64::from(cost - whole);
             for place in 0..=m {
-                let mut strange = [0; 2];
-                if inserted[place] < hope {
-                    let (_, front, back) = tables.around(other, band, (place, place));
-                    let least = least(front, back);
-                    // Every cheapest alignment passes through the place, so leaving the new word alone costs a word more than the whole.
-                    strange[0] = STEP + whole.min(least);
-                    inserted[place] += more(strange[0].min(least));
+                let insert = inserted[place] < hope;
+                let change = place < m && (deleted[place] < hope || replaced[place] < hope);
+                if !insert && !change {
+                    room.strange.extend([0; 2]);
+                    continue;
                 }
-                if place < m && (deleted[place] < hope || replaced[place] < hope) {
-                    let columns = band.row(place);
-                    let below = &tables.back[(place + 1) * width..][columns.clone()];
-                    let gap = least(&tables.front[place * width..][columns], below);
-                    deleted[place] += more(gap);
-                    let (_, front, back) = tables.around(other, band, (place, place + 1));
-                    let least = least(front, back);
-                    strange[1] = STEP + gap.min(least);
-                    replaced[place] += more(strange[1].min(least));
+                let least = tables.least(width, band.row(place), place, place < m);
+                // Every cheapest alignment passes through the place, so leaving a new word alone costs a word more than the whole.
+                let insertion = STEP + whole.min(least.inserted);
+                let replacement = STEP + least.deleted.min(least.replaced);
+                room.strange.extend([insertion, replacement]);
+                if insert {
+                    inserted[place] += more(insertion.min(least.inserted));
                 }
-                room.strange.extend(strange);
+                if change {
+                    deleted[place] += more(least.deleted);
+                    replaced[place] += more(replacement.min(least.replaced));
+                }
             }
         }
         let cost = |more: i64| now.saturating_add_signed(more);
@@ -374,15 +416,18 @@ impl Median {
             if room <= 0 {
                 continue;
             }
-            let kin = &self.kin[self.kin_of[word]..self.kin_of[word + 1]];
-            for &(_, kin, cost) in [(word, word, 0)].iter().chain(kin) {
-                let saving = room.wrapping_sub(cost);
-                if saving > row[kin] {
-                    if row[kin] == 0 {
-                        touched.push(kin);
+            let mut save = |word: usize, saving: i32| {
+                let known = &mut row[word];
+                if saving > *known {
+                    if *known == 0 {
+                        touched.push(word);
                     }
-                    row[kin] = saving;
+                    *known = saving;
                 }
+            };
+            save(word, room);
+            for &(_, kin, cost) in &self.kin[self.kin_of[word]..self.kin_of[word + 1]] {
+                save(kin, room.wrapping_sub(cost));
             }
         }
         for kin in touched.drain(..) {
@@ -417,12 +462,16 @@ impl Median {
                 left = upper[0] + STEP;
                 lower[0] = left;
             }
-            let from = columns.start.max(1);
-            let seen = other[from - 1..].iter().zip(upper[from - 1..].windows(2));
-            for (slot, (&seen, pair)) in lower[from..columns.end].iter_mut().zip(seen) {
-                left = pair[0]
+            let cells = columns.start.max(1)..columns.end;
+            let seen = &other[cells.start - 1..cells.end - 1];
+            let mut diagonal = upper[cells.start - 1];
+            let pairs = lower[cells.clone()].iter_mut().zip(&upper[cells]);
+            for ((slot, &above), &seen) in pairs.zip(seen) {
+                let others = diagonal
                     .wrapping_add(costs[seen])
-                    .min(left.min(pair[1]).wrapping_add(STEP));
+                    .min(above.wrapping_add(STEP));
+                diagonal = above;
+                left = others.min(left.wrapping_add(STEP));
                 *slot = left;
             }
         }
@@ -435,22 +484,18 @@ impl Median {
                 right = lower[n] + STEP;
                 upper[n] = right;
             }
-            let columns = columns.start..columns.end.min(n);
-            let seen = &other[columns.clone()];
-            let pairs = lower[columns.start..columns.end + 1].windows(2);
-            let cells = upper[columns].iter_mut().zip(seen).zip(pairs);
-            for ((slot, &seen), pair) in cells.rev() {
-                right = pair[1]
+            let cells = columns.start..columns.end.min(n);
+            let seen = &other[cells.clone()];
+            let mut diagonal = lower[cells.end];
+            let pairs = upper[cells.clone()].iter_mut().zip(&lower[cells]);
+            for ((slot, &below), &seen) in pairs.zip(seen).rev() {
+                let others = diagonal
                     .wrapping_add(costs[seen])
-                    .min(right.min(pair[0]).wrapping_add(STEP));
+                    .min(below.wrapping_add(STEP));
+                diagonal = below;
+                right = others.min(right.wrapping_add(STEP));
                 *slot = right;
             }
         }
     }
-}
-
-/// The least sum of two entries in the same place of two rows, or [`NEVER`].
-fn least(front: &[i32], back: &[i32]) -> i32 {
-    let sums = front.iter().zip(back).map(|(x, y)| x.wrapping_add(*y));
-    sums.fold(NEVER, i32::min)
 }

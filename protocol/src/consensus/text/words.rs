@@ -78,7 +78,8 @@ impl<'a> Index<'a> {
         at_most("labelers", u64::from(input.labelers), MAX_LABELERS)?;
         at_most("votes", input.votes.len() as u64, MAX_TEXT_VOTES)?;
         let mut bytes = 0;
-        let mut order: Vec<(u32, u32, usize)> = Vec::with_capacity(input.votes.len());
+        // Item, labeler, vote, words.
+        let mut order: Vec<(u32, u32, usize, usize)> = Vec::with_capacity(input.votes.len());
         for (index, vote) in input.votes.iter().enumerate() {
             if vote.item >= input.items {
                 return Err(ConsensusError::ItemOutOfRange {
@@ -94,8 +95,9 @@ impl<'a> Index<'a> {
                     labelers: input.labelers,
                 });
             }
-            bytes += check_text(index, vote.text)?;
-            order.push((vote.item, vote.labeler, index));
+            bytes += vote.text.len() as u64;
+            let words = check_text(index, vote.text)?;
+            order.push((vote.item, vote.labeler, index, words));
         }
         for (&item, &text) in input.gold {
             if item >= input.items {
@@ -105,7 +107,8 @@ impl<'a> Index<'a> {
                     items: input.items,
                 });
             }
-            bytes += check_text(input.votes.len(), text)?;
+            bytes += text.len() as u64;
+            check_text(input.votes.len(), text)?;
         }
         at_most("bytes of text", bytes, MAX_TEXT_TOTAL_BYTES)?;
         order.sort_unstable();
@@ -126,13 +129,13 @@ impl<'a> Index<'a> {
             labeler: order.iter().map(|entry| entry.1).collect(),
             texts: order
                 .iter()
-                .map(|entry| book.read(input.votes[entry.2].text))
+                .map(|entry| book.read(input.votes[entry.2].text, entry.3))
                 .collect(),
             start: Vec::with_capacity(input.items as usize + 1),
             gold: input
                 .gold
                 .iter()
-                .map(|(&item, &text)| (item, (text, book.read(text))))
+                .map(|(&item, &text)| (item, (text, book.read(text, count_words(text)))))
                 .collect(),
             dictionary: Vec::new(),
         };
@@ -200,58 +203,120 @@ impl<'a> Index<'a> {
 
 /// Longest word that is kept as a number, in bytes.
 const SHORT_BYTES: usize = 8;
+/// Short words that are found without a search, as a power of two.
+const RECENT_BITS: u32 = 12;
 
 /// Numbers words in order of appearance.
-#[derive(Default)]
 struct Book {
     /// Words of at most [`SHORT_BYTES`] bytes and without a zero at the end, by their bytes as one number, the first byte highest.
     short: BTreeMap<u64, u32>,
+    /// The last word of `short` at each place of a table, which most words of an item are found in: the answers share them. Whoever
+    /// makes words fall on one place gains no more than the search that it saves.
+    recent: Vec<(u64, u32)>,
     long: BTreeMap<String, u32>,
     scratch: String,
 }
 
-/// The bytes of a word as one number; `None` for a word that is longer or would not come back.
+impl Default for Book {
+    fn default() -> Self {
+        Self {
+            short: BTreeMap::new(),
+            // No word has the number zero for its bytes.
+            recent: vec![(0, 0); 1 << RECENT_BITS],
+            long: BTreeMap::new(),
+            scratch: String::new(),
+        }
+    }
+}
+
+/// The bytes of a word, in lower case, as one number; `None` for a word that is longer or would not come back.
 fn letters(word: &[u8]) -> Option<u64> {
-    if word.len() > SHORT_BYTES || word.last() == Some(&0) {
+    if word.len() > SHORT_BYTES || word.last().is_none_or(|&last| last == 0) {
         return None;
     }
     let mut bytes = [0; SHORT_BYTES];
-    bytes[..word.len()].copy_from_slice(word);
+    for (slot, byte) in bytes.iter_mut().zip(word) {
+        *slot = byte.to_ascii_lowercase();
+    }
     Some(u64::from_be_bytes(bytes))
 }
 
+/// Whether the words of a text are what lies between the white space of ASCII: a vertical tab is white space to Unicode alone.
+fn is_plain(text: &str) -> bool {
+    text.bytes()
+        .fold(true, |plain, byte| plain & (byte < 0x80) & (byte != 0x0B))
+}
+
+fn count_words(text: &str) -> usize {
+    if is_plain(text) {
+        text.split_ascii_whitespace().count()
+    } else {
+        text.split_whitespace().count()
+    }
+}
+
 impl Book {
-    fn read<'a>(&mut self, text: &'a str) -> Text<'a> {
-        let spelled: Vec<&str> = text.split_whitespace().collect();
+    /// The words of a text that has so many.
+    fn read<'a>(&mut self, text: &'a str, count: usize) -> Text<'a> {
+        let mut spelled: Vec<&str> = Vec::with_capacity(count);
+        if is_plain(text) {
+            spelled.extend(text.split_ascii_whitespace());
+        } else {
+            spelled.extend(text.split_whitespace());
+        }
         let words = spelled.iter().map(|word| self.number(word)).collect();
         Text { words, spelled }
     }
 
     fn number(&mut self, word: &str) -> u32 {
-        let next = (self.short.len() + self.long.len()) as u32;
-        self.scratch.clear();
         if word.is_ascii() {
-            let core = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
-            self.scratch
-                .push_str(if core.is_empty() { word } else { core });
+            let letter = u8::is_ascii_alphanumeric;
+            let bytes = word.as_bytes();
+            let core = match bytes.iter().position(letter) {
+                Some(first) => {
+                    let behind = bytes.iter().rev().take_while(|byte| !letter(byte));
+                    first..bytes.len() - behind.count()
+                }
+                None => 0..bytes.len(),
+            };
+            if let Some(letters) = letters(&bytes[core.clone()]) {
+                return self.short(letters);
+            }
+            self.scratch.clear();
+            self.scratch.push_str(&word[core]);
             self.scratch.make_ascii_lowercase();
         } else {
             let core = word.trim_matches(|c: char| !c.is_alphanumeric());
             let core = if core.is_empty() { word } else { core };
+            self.scratch.clear();
             self.scratch
                 .extend(core.chars().flat_map(char::to_lowercase));
         }
         if let Some(letters) = letters(self.scratch.as_bytes()) {
-            return *self.short.entry(letters).or_insert(next);
+            return self.short(letters);
         }
         if let Some(&number) = self.long.get(&self.scratch) {
             return number;
         }
+        let next = self.next();
         self.long.insert(self.scratch.clone(), next);
         next
     }
-}
 
+    fn next(&self) -> u32 {
+        (self.short.len() + self.long.len()) as u32
+    }
+
+    fn short(&mut self, letters: u64) -> u32 {
+        // The multiplier of Fibonacci hashing spreads the bytes over the high bits.
+        let place = letters.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (u64::BITS - RECENT_BITS);
+        let (next, recent) = (self.next(), &mut self.recent[place as usize]);
+        if recent.0 != letters {
+            *recent = (letters, *self.short.entry(letters).or_insert(next));
+        }
+        recent.1
+    }
+}
 fn at_most(what: &'static str, count: u64, max: u64) -> Result<(), ConsensusError> {
     if count > max {
         return Err(ConsensusError::TooMany { what, count, max });
@@ -259,17 +324,17 @@ fn at_most(what: &'static str, count: u64, max: u64) -> Result<(), ConsensusErro
     Ok(())
 }
 
-/// Checks one text and gives its bytes.
-fn check_text(index: usize, text: &str) -> Result<u64, ConsensusError> {
+/// Checks one text and gives its words.
+fn check_text(index: usize, text: &str) -> Result<usize, ConsensusError> {
     let bytes = text.len() as u64;
     let words = if bytes > MAX_TEXT_BYTES {
         0
     } else {
-        text.split_whitespace().count() as u64
+        count_words(text)
     };
     for (what, count, max) in [
         ("bytes", bytes, MAX_TEXT_BYTES),
-        ("words", words, MAX_TEXT_WORDS),
+        ("words", words as u64, MAX_TEXT_WORDS),
     ] {
         if count > max {
             return Err(ConsensusError::TextTooLong {
@@ -280,5 +345,5 @@ fn check_text(index: usize, text: &str) -> Result<u64, ConsensusError> {
             });
         }
     }
-    Ok(bytes)
+    Ok(words)
 }

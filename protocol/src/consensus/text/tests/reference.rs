@@ -193,18 +193,26 @@ fn changes(text: &[String], words: &BTreeSet<String>) -> Vec<Vec<String>> {
     all
 }
 
-fn consensus(item: &[Answer], crowd: &Crowd, walk: bool) -> Vec<String> {
+fn risk(text: &[String], item: &[Answer], weights: &[i128]) -> i128 {
+    item.iter()
+        .zip(weights)
+        .map(|(other, w)| edits(text, &other.words) as i128 * w)
+        .sum()
+}
+
+/// The answer closest to all.
+fn centre<'a>(item: &'a [Answer], crowd: &Crowd) -> Option<&'a Answer> {
     let weights = crowd.votes(item);
-    let risk = |text: &[String]| -> i128 {
-        item.iter()
-            .zip(&weights)
-            .map(|(other, w)| edits(text, &other.words) as i128 * w)
-            .sum()
-    };
-    let Some(centre) = (0..item.len()).min_by_key(|&own| (risk(&item[own].words), own)) else {
+    item.iter()
+        .min_by_key(|own| risk(&own.words, item, &weights))
+}
+
+fn consensus(item: &[Answer], crowd: &Crowd) -> Vec<String> {
+    let weights = crowd.votes(item);
+    let risk = |text: &[String]| risk(text, item, &weights);
+    let Some(centre) = centre(item, crowd) else {
         return Vec::new();
     };
-    let centre = &item[centre];
     if risk(&centre.words) == 0 {
         return centre.words.clone();
     }
@@ -244,7 +252,7 @@ fn consensus(item: &[Answer], crowd: &Crowd, walk: bool) -> Vec<String> {
             .map(|(other, w)| costly_distance(text, &other.words) * w)
             .sum()
     };
-    for _ in 0..if walk { 24 } else { 0 } {
+    for _ in 0..24 {
         // The first of the least.
         let best = changes(&text, &words)
             .into_iter()
@@ -414,7 +422,12 @@ fn weights(items: &[Vec<Answer>], crowd: &Crowd) -> Vec<i128> {
         }
     }
     let usual = if count == 0 { 0 } else { all / count };
-    let bits = |share: i128| i128::from(log2(65_536) - log2(share.clamp(655, 64_225) as u64));
+    // What one has right, of two who have the usual share confirmed.
+    let right = i128::from((((Q - usual) * Q) as u64).isqrt()).max(1);
+    let bits = |unconfirmed: i128| {
+        let wrong = Q - (Q - unconfirmed) * Q / right;
+        i128::from(log2(65_536) - log2(wrong.clamp(655, 64_225) as u64))
+    };
     let weight = |(sum, items): (i128, i128)| {
         (bits(usual + sum / (items + 3)) * Q / bits(usual)).clamp(1, 8 * Q)
     };
@@ -500,8 +513,8 @@ fn plain(input: &TextInput<'_>) -> TextResult {
     for _ in 0..2 {
         let texts: Vec<Vec<String>> = (0..items.len())
             .map(|i| {
-                gold.get(&i)
-                    .map_or_else(|| consensus(&items[i], &crowd, false), |g| g.words.clone())
+                let text = gold.get(&i).or_else(|| centre(&items[i], &crowd));
+                text.map_or_else(Vec::new, |text| text.words.clone())
             })
             .collect();
         crowd.shared = shared(&items, &texts);
@@ -523,7 +536,7 @@ fn plain(input: &TextInput<'_>) -> TextResult {
                 votes,
             };
         }
-        let (words, weights) = (consensus(item, &crowd, true), crowd.votes(item));
+        let (words, weights) = (consensus(item, &crowd), crowd.votes(item));
         let agree = item
             .iter()
             .zip(&weights)
