@@ -3,6 +3,7 @@
 
 mod endpoints;
 mod forced;
+mod histories;
 mod kills;
 mod money;
 mod outbox;
