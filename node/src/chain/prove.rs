@@ -97,7 +97,7 @@ fn read_header(h: &Disputes::EpochHeader) -> Option<Box<EpochHeader>> {
 }
 
 /// The step that shows `fault`.
-fn step(to: Account, e: Disputes::Evidence, fault: &TreeFault) -> Step {
+pub(super) fn step(to: Account, e: Disputes::Evidence, fault: &TreeFault) -> Step {
     const NAME: &str = "prove a fault";
     match fault {
         TreeFault::Disorder { first, second } => {

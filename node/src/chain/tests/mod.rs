@@ -5,6 +5,7 @@ mod endpoints;
 mod equivocation;
 mod faults;
 mod forced;
+mod histories;
 mod kills;
 mod money;
 mod outbox;

@@ -101,10 +101,15 @@ impl World {
 
     /// Sends a call from an account that no node serves; true when it worked.
     pub(super) fn send<C: SolCall>(&self, secret: &[u8; 32], to: Account, call: &C) -> bool {
+        self.send_data(secret, to, call.abi_encode()).1
+    }
+
+    /// The same with the call's bytes; also names the transaction.
+    pub(super) fn send_data(&self, secret: &[u8; 32], to: Account, data: Vec<u8>) -> (Hash, bool) {
         let wallet = Wallet::new(secret, self.profile.chain_id).expect("a key");
         let draft = Draft {
             to: Some(to),
-            data: call.abi_encode().into(),
+            data: data.into(),
             gas_limit: 2_000_000,
             fees: Fees::from_base(20_000_000_000, 1),
         };
@@ -124,7 +129,7 @@ impl World {
                 json!([B256::from(signed.hash)]),
             )
             .expect("a receipt");
-        receipt["status"] == "0x1"
+        (signed.hash, receipt["status"] == "0x1")
     }
 
     pub(super) fn number(&self, method: &str, params: Value) -> u64 {
