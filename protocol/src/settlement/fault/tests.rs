@@ -268,7 +268,7 @@ impl Change {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(120))]
 
     #[test]
     fn a_right_pair_of_trees_shows_no_fault((older, leaves) in ledgers()) {
