@@ -42,7 +42,7 @@ use std::collections::BTreeMap;
 use self::align::{Distance, Network};
 use self::labelers::{Distances, Pairs, Shared, normalised};
 use self::spelling::Place;
-use self::walk::Median;
+use self::walk::{Median, Room};
 use self::words::Index;
 use super::error::ConsensusError;
 use super::fixed::{FRACTION_BITS, ONE};
@@ -255,6 +255,7 @@ struct Desk {
     measure: Distance,
     network: Network,
     table: Vec<u32>,
+    room: Room,
 }
 
 impl Desk {
@@ -263,6 +264,7 @@ impl Desk {
             measure: Distance::new(index.dictionary.len()),
             network: Network::new(index.dictionary.len()),
             table: Vec::new(),
+            room: Room::default(),
         }
     }
 
@@ -309,7 +311,7 @@ impl Desk {
             }
         }
         match Median::new(&texts, weights, &index.dictionary, start.len()) {
-            Some(median) => median.walk(&start, &distant),
+            Some(median) => median.walk(&start, &distant, &mut self.room),
             None => start,
         }
     }

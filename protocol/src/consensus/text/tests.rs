@@ -92,10 +92,11 @@ fn number(names: &mut BTreeMap<String, u32>, name: &str) -> u32 {
 
 #[test]
 fn real_texts_have_fewer_word_errors_than_with_plain_rover() {
-    // Mean word error rate of crowd-kit 1.4.2's ROVER, and the most accepted here, in parts per ten thousand.
+    // Mean word error rate of crowd-kit 1.4.2's ROVER, and the most accepted here, in parts per ten thousand: on the first set the order of
+    // the labelers moves ties by some 15 either way.
     let sets = [
-        ("crowdwsa_j1", 6_149, 5_870),
-        ("crowdspeech_dev_clean", 846, 735),
+        ("crowdwsa_j1", 6_149, 5_900),
+        ("crowdspeech_dev_clean", 846, 720),
     ];
     let Some(folder) = folder().filter(|folder| folder.join(sets[0].0).is_dir()) else {
         println!(
@@ -274,9 +275,11 @@ fn the_walk_ends_where_no_single_change_helps() {
         };
         let start = views[0];
         let distances: Vec<u32> = views.iter().map(|o| edits(start, o) as u32).collect();
-        let end = Median::new(&views, &weights, &dictionary, 8)
-            .unwrap()
-            .walk(start, &distances);
+        let end = Median::new(&views, &weights, &dictionary, 8).unwrap().walk(
+            start,
+            &distances,
+            &mut Room::default(),
+        );
         let least = risk(&end);
         assert!(least <= risk(start));
         for place in 0..=end.len() {
@@ -319,6 +322,8 @@ fn leaving_out_cells_far_from_the_diagonal_changes_no_alignment_and_no_walk() {
         .to_vec();
     let words = dictionary.len() as u64;
     let mut walked = 0;
+    // What one walk leaves in the room is nothing to the next.
+    let mut room = Room::default();
     for round in 0..3_000 {
         let base: Vec<u32> = (0..rng.below(25))
             .map(|_| rng.below(words) as u32)
@@ -339,12 +344,16 @@ fn leaving_out_cells_far_from_the_diagonal_changes_no_alignment_and_no_walk() {
             assert_eq!(found(near), found(far), "{start:?} {other:?}");
         }
         let median = Median::new(&views, &weights, &dictionary, start.len()).unwrap();
-        let end = median.walk(start, &near);
-        assert_eq!(end, median.walk(start, &far), "{views:?} {weights:?}");
+        let end = median.walk(start, &near, &mut room);
+        assert_eq!(
+            end,
+            median.walk(start, &far, &mut room),
+            "{views:?} {weights:?}"
+        );
         // Tables that are not kept are computed again, with the same result.
         assert_eq!(
             end,
-            median.walk_within(start, &near, 0),
+            median.walk_within(start, &near, &mut room, 0),
             "{views:?} {weights:?}"
         );
         walked += u32::from(end != start);
@@ -483,6 +492,52 @@ fn case_and_marks_follow_the_votes_and_do_not_split_those_for_words() {
     // Three of five end with an exclamation mark, one of them after another word.
     assert_eq!(result.items[0].text.as_deref(), Some("hello world!"));
     assert_eq!(result.items[0].votes, 5);
+}
+
+#[test]
+fn words_are_split_at_any_white_space_and_keep_their_letters_however_many_there_are() {
+    let mut rng = Rng(9);
+    let spaces = [" ", "\t", "\u{B}", "\u{C}\r\n", "\u{A0}", "\u{3000}"];
+    let marks = ["", "", "\"", ".", "\u{0}", "\u{BF}"];
+    let mut texts: Vec<String> = Vec::new();
+    for space in spaces {
+        for _ in 0..20 {
+            let word = |_| {
+                let mut mark = || marks[rng.below(6) as usize];
+                let (before, after) = (mark(), mark());
+                // Short words, which are kept as numbers, and long ones; thousands of each.
+                match rng.below(3) {
+                    0 => format!("{before}W{}{after}", rng.below(20_000)),
+                    1 => format!("{before}\u{C4}x-{}{after}", rng.below(20_000)),
+                    _ => format!("{before}Transcribed{}{after}.", rng.below(20_000)),
+                }
+            };
+            texts.push((0..500).map(word).collect::<Vec<_>>().join(space));
+        }
+    }
+    let votes: Vec<TextVote<'_>> = (texts.iter().zip(0..))
+        .map(|(text, item)| TextVote {
+            item,
+            labeler: 0,
+            text,
+        })
+        .collect();
+    let index = Index::new(&TextInput {
+        items: texts.len() as u32,
+        labelers: 1,
+        votes: &votes,
+        gold: &NO_GOLD,
+    })
+    .unwrap();
+    for (text, read) in texts.iter().zip(&index.texts) {
+        let spelled: Vec<&str> = text.split_whitespace().collect();
+        assert_eq!(read.spelled, spelled);
+        assert_eq!(spelled.len(), 500);
+        for (word, spelled) in read.words.iter().zip(spelled) {
+            let core = spelled.trim_matches(|c: char| !c.is_alphanumeric());
+            assert_eq!(index.dictionary[*word as usize], core.to_lowercase());
+        }
+    }
 }
 
 #[test]

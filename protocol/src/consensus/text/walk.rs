@@ -119,9 +119,9 @@ struct Least {
     replaced: i32,
 }
 
-/// Room for the search for one change after the other.
+/// Room for the search for one change after the other, in one item after the other.
 #[derive(Default)]
-struct Room {
+pub(super) struct Room {
     /// One for each different answer, or one for all of them where those would be too large.
     tables: Vec<Tables>,
     bands: Vec<Band>,
@@ -130,6 +130,8 @@ struct Room {
     /// What each word saves against that in the answer and place at hand, and the words that save something.
     row: Vec<i32>,
     touched: Vec<usize>,
+    /// What each word saves at each candidate in all answers; rows of as many as there are words.
+    saved: Vec<u64>,
 }
 
 /// A place where some word may bring the text closer.
@@ -233,8 +235,8 @@ impl Median {
 
     /// Walks from `start` (words of the answers), whose distances from the answers are given in words, to a text that no single change
     /// brings closer to the weighted answers.
-    pub fn walk(&self, start: &[u32], distances: &[u32]) -> Vec<u32> {
-        self.walk_within(start, distances, KEPT_CELLS_MAX)
+    pub fn walk(&self, start: &[u32], distances: &[u32], room: &mut Room) -> Vec<u32> {
+        self.walk_within(start, distances, room, KEPT_CELLS_MAX)
     }
 
     /// [`Median::walk`] that keeps tables of up to so many cells; the result does not depend on it.
@@ -242,19 +244,19 @@ impl Median {
         &self,
         start: &[u32],
         distances: &[u32],
+        room: &mut Room,
         cells_max: usize,
     ) -> Vec<u32> {
         let mut text: Vec<usize> = start
             .iter()
             .filter_map(|word| self.words.binary_search(word).ok())
             .collect();
-        let mut room = Room::default();
         // Kin only bring texts closer.
         let mut bounds: Vec<i32> = (self.texts.iter())
             .map(|entry| distances[entry.2] as i32 * STEP)
             .collect();
         for _ in 0..STEPS_MAX {
-            match self.best_change(&text, &mut bounds, &mut room, cells_max) {
+            match self.best_change(&text, &mut bounds, room, cells_max) {
                 Some(Change::Delete(place)) => {
                     text.remove(place);
                 }
@@ -283,7 +285,9 @@ impl Median {
         let columns: usize = self.texts.iter().map(|entry| entry.0.len() + 2).sum();
         let keep = 2 * (m + 1) * columns <= cells_max;
         let tables = if keep { self.texts.len() } else { 1 };
-        room.tables.resize_with(tables, Tables::default);
+        if room.tables.len() < tables {
+            room.tables.resize_with(tables, Tables::default);
+        }
         room.bands.clear();
         room.strange.clear();
         let mut now = 0;
@@ -358,10 +362,12 @@ impl Median {
             return best.1;
         }
         let count = self.words.len().max(1);
-        room.row.resize(count, 0);
+        // All zero between answers, so only what is new has to be set.
+        room.row.resize(count.max(room.row.len()), 0);
         // By candidate: the cost of a word that no answer has, and what each word saves against that.
         let mut strange = vec![0u64; candidates.len()];
-        let mut saved = vec![0u64; candidates.len() * count];
+        room.saved.clear();
+        room.saved.resize(candidates.len() * count, 0);
         let answers = self.texts.iter().zip(&room.bands).enumerate();
         for (answer, ((other, weight, _), &band)) in answers {
             let tables = &mut room.tables[if keep { answer } else { 0 }];
@@ -369,7 +375,7 @@ impl Median {
                 self.fill(text, other, band, tables);
             }
             let places = &room.strange[answer * 2 * (text.len() + 1)..];
-            let cells = saved.chunks_exact_mut(count).zip(&mut strange);
+            let cells = room.saved.chunks_exact_mut(count).zip(&mut strange);
             for (candidate, (saved, strange)) in candidates.iter().zip(cells) {
                 let (place, step) = (candidate.place, usize::from(candidate.replaced));
                 let base = places[2 * place + step];
@@ -385,7 +391,7 @@ impl Median {
                 );
             }
         }
-        let cells = saved.chunks_exact(count).zip(strange);
+        let cells = room.saved.chunks_exact(count).zip(strange);
         for (candidate, (saved, strange)) in candidates.iter().zip(cells) {
             for (word, saving) in saved.iter().enumerate() {
                 if strange - saving < best.0 {
