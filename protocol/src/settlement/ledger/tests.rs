@@ -440,6 +440,12 @@ fn every_fault_of_a_tree_costs_its_signers_and_takes_the_lane_back() {
     let three = [(payee(1), 500), (payee(2), 300), (payee(3), 200)];
     let right = Trees::right(&three);
     let unordered = Trees::right(&[three[1], three[0], three[2]]);
+    let doubled = Trees::right(&[three[0], (payee(1), 300), three[2]]);
+    let four = [three[0], three[1], (payee(3), 150), (payee(4), 50)];
+    let beyond = Trees {
+        count: 3,
+        ..Trees::right(&four)
+    };
     let hole = Trees {
         payout: vec![three[0], (Account::default(), 0), three[2]],
         ..right.clone()
@@ -483,6 +489,16 @@ fn every_fault_of_a_tree_costs_its_signers_and_takes_the_lane_back() {
                 disorder(&unordered, 0, 0),
                 disorder(&right, 0, 1),
             ],
+        ),
+        (
+            doubled.clone(),
+            disorder(&doubled, 0, 1),
+            vec![disorder(&doubled, 1, 2)],
+        ),
+        (
+            beyond.clone(),
+            beyond.place(false, 3),
+            vec![beyond.place(false, 2)],
         ),
         (
             hole.clone(),
@@ -568,7 +584,13 @@ fn a_payee_of_the_epoch_before_who_is_owed_less_or_missing_is_a_fault() {
         (
             &shrunk,
             less(0, 0),
-            vec![less(1, 1), less(2, 2), less(0, 1), stranger],
+            vec![
+                less(1, 1),
+                less(2, 2),
+                less(0, 1),
+                stranger,
+                omitted(&shrunk, 1, &[0, 2]),
+            ],
         ),
         (
             &without,
