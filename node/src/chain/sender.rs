@@ -359,6 +359,10 @@ impl Sender {
             .settled(endpoint, key, job, End::Never, finalized)
             .await?
         {
+            // Asked anew, every other wish is the same wish; this one would be a second payment. Nothing is on its way, so it can go.
+            if matches!(job.intent, Intent::PayIn { .. }) {
+                return self.fail(key, job, why).await;
+            }
             self.shared
                 .queue
                 .end(key, &Outcome::Refused(why.clone()))

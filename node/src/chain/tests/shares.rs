@@ -10,6 +10,7 @@ use assay_protocol::{
 use super::{
     super::{bindings::DevToken, deploy::Courier},
     money::{Committee, committee, file},
+    round::until,
     *,
 };
 
@@ -74,6 +75,8 @@ async fn a_bonus_is_locked_shared_as_the_settling_header_says_and_drawn_once() {
     let chain = publisher.chain.clone();
     let early = why(chain.pay_in(till, token, Amount(10)).await);
     assert!(early.contains("NotFunded"), "{early}");
+    // Who was told so asks again, and pays once.
+    until("forgotten", || store.is_empty(), || {}).await;
     chain.submit(fund(1, 1_000, 50));
     publisher.done().await;
 
