@@ -113,6 +113,7 @@ fn main() {
     if let Some(root) = root {
         println!("payout root {root}");
     }
+    println!("peak             {:>8.1} MiB", peak());
     let (payouts, headers) = (places_of(proofs.file()), headers(proofs.file()));
     let start = cpu();
     let audits = audit_of(&payouts);
@@ -123,5 +124,5 @@ fn main() {
         cpu() - start,
         found == Ok(None)
     );
-    println!("peak             {:>8.1} MiB", peak());
+    println!("peak with that   {:>8.1} MiB", peak());
 }
