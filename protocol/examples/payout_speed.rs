@@ -12,7 +12,7 @@
 use assay_protocol::{
     amount::Amount,
     crypto::hash,
-    id::{Account, Hash},
+    id::Account,
     lane::PayoutFile,
     message::EpochHeader,
     settlement::fault::{audit_of, find, places_of},
@@ -40,21 +40,13 @@ fn headers(file: &PayoutFile) -> [EpochHeader; 2] {
     let parent = EpochHeader {
         lane: file.lane,
         epoch: 1,
-        view: 0,
         term: 1,
-        parent: Hash::ZERO,
         chain_block: 1,
-        chain_block_hash: Hash::ZERO,
-        records_root: Hash::ZERO,
-        state_root: Hash::ZERO,
         payout_root: file.root(),
         audit_root: file.audit_root(),
         payout_count: file.count(),
-        loss_root: Hash::ZERO,
-        reputation_root: Hash::ZERO,
-        payout_file: Hash::ZERO,
         total_owed: file.leaves.iter().map(|l| l.1).sum(),
-        settled_hash: Hash::ZERO,
+        ..EpochHeader::default()
     };
     let child = EpochHeader {
         epoch: 2,

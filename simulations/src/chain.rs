@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use assay_protocol::{
     amount::Amount,
     core::ChainCall,
-    crypto::{BINDING_DOMAIN, EvmKey, NodeKeypair, binding_message, recover},
-    id::{Account, Blob, Hash, TaskId},
+    crypto::{BINDING_DOMAIN, EvmKey, NodeKeypair, binding_message},
+    id::{Account, Hash, TaskId},
     message::BlockNews,
     network::NetworkProfile,
     settlement::{Ledger, LedgerError},
@@ -91,71 +91,10 @@ impl Chain {
     pub fn mine(&mut self, now_ms: u64) {
         let before = *self.supply.get_or_insert_with(|| self.ledger.supply());
         for (from, call) in std::mem::take(&mut self.waiting) {
-            let (name, result) = match &call {
-                ChainCall::Fund {
-                    task,
-                    lane,
-                    deposit,
-                    gold_bond,
-                } => {
-                    let result = self.ledger.fund(from, *task, *lane, *deposit, *gold_bond);
-                    if result.is_ok() {
-                        self.funded_ms.insert(*task, now_ms);
-                    }
-                    ("fund", result)
-                }
-                ChainCall::DrawCommittee { lane } => {
-                    ("draw-committee", self.ledger.draw_committee(*lane))
-                }
-                ChainCall::PostEpoch {
-                    header,
-                    settled,
-                    signatures,
-                } => (
-                    "post-epoch",
-                    self.ledger.post_epoch(from, header, settled, signatures),
-                ),
-                ChainCall::ForceRecord { client, record } => {
-                    let bytes = Blob(record.to_bytes());
-                    let result = self.ledger.force_record(record.task, *client, bytes);
-                    ("force-record", result)
-                }
-                ChainCall::Overrule { header, votes } => {
-                    let accused = self.ledger.signatures(header.lane, header.epoch).to_vec();
-                    let result = self.ledger.overrule(from, header, &accused, votes);
-                    ("overrule", result)
-                }
-                ChainCall::ProveEquivocation {
-                    account,
-                    proposed,
-                    signature,
-                    other,
-                    other_signature,
-                } => {
-                    let posted = self.ledger.signatures(other.lane, other.epoch);
-                    let digest = other.signing_digest(&self.profile);
-                    let own = posted
-                        .iter()
-                        .find(|s| recover(&digest, s) == Some(*account));
-                    let pair: Vec<_> = other_signature
-                        .or(own.copied())
-                        .map(|second| (*signature, second))
-                        .into_iter()
-                        .collect();
-                    let result = self
-                        .ledger
-                        .prove_equivocation(proposed, other, &pair, from)
-                        .map(|_| ());
-                    ("prove-equivocation", result)
-                }
-                ChainCall::ProveFault { header, fault } => {
-                    let result = match self.ledger.evidence(header, from) {
-                        Some(evidence) => self.ledger.prove(&evidence, fault).map(|_| ()),
-                        None => Err(LedgerError::Header("not standing")),
-                    };
-                    ("prove-fault", result)
-                }
-            };
+            let (name, result) = (call.name(), call.play(&mut self.ledger, from));
+            if let (ChainCall::Fund { task, .. }, Ok(())) = (&call, &result) {
+                self.funded_ms.insert(*task, now_ms);
+            }
             match result {
                 Ok(()) => *self.done.entry(name).or_default() += 1,
                 Err(error) => *self.reverted.entry(format!("{name}: {error}")).or_default() += 1,

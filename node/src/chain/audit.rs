@@ -543,7 +543,7 @@ fn overrule(
     let Some(votes) = votes else {
         return Ok(Err("a vote recovers nobody".to_owned()));
     };
-    said(ledger.overrule(e.reporter, header, &e.signatures, &votes))
+    said(ledger.overrule(&e, &votes))
 }
 
 fn equivocation(

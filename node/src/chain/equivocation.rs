@@ -9,7 +9,7 @@ use assay_protocol::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    bindings::{Disputes, EpochAnchor},
+    bindings::Disputes,
     error::RpcFault,
     facts,
     plan::{Planner, Step, send},
@@ -36,9 +36,7 @@ impl Equivocation {
 
 impl Planner<'_> {
     pub(super) async fn prove_equivocation(&self, e: &Equivocation) -> Result<Step, RpcFault> {
-        let anchor = self.profile.contracts.anchor;
-        let disputes = EpochAnchor::disputesCall {};
-        let disputes = Account::from(self.endpoint.view(anchor, disputes).await?);
+        let disputes = self.disputes().await?;
         let punished = Disputes::punishedCall {
             offence: B256::from(e.offence()),
             account: e.account.into(),

@@ -33,9 +33,7 @@ impl Planner<'_> {
         header: &EpochHeader,
         votes: &[(Account, EvmSignature)],
     ) -> Result<Step, RpcFault> {
-        let anchor = self.profile.contracts.anchor;
-        let disputes = self.endpoint.view(anchor, EpochAnchor::disputesCall {});
-        let disputes = Account::from(disputes.await?);
+        let disputes = self.disputes().await?;
         let call = Disputes::faultyCall {
             headerHash: header.hash().into(),
         };

@@ -223,7 +223,7 @@ pub(super) fn read(call: &DisputesCalls) -> Option<(&Disputes::Evidence, Option<
 }
 
 impl Planner<'_> {
-    async fn disputes(&self) -> Result<Account, RpcFault> {
+    pub(super) async fn disputes(&self) -> Result<Account, RpcFault> {
         let anchor = self.profile.contracts.anchor;
         let disputes = self.endpoint.view(anchor, EpochAnchor::disputesCall {});
         Ok(disputes.await?.into())

@@ -2,9 +2,9 @@
 
 use crate::{
     amount::Amount,
-    id::{Account, EvmSignature, NodeKey, RecordId, TaskId},
+    id::{Account, Blob, EvmSignature, NodeKey, RecordId, TaskId},
     message::{Envelope, EpochHeader, SettledTask, ShardRef},
-    settlement::fault::TreeFault,
+    settlement::{Ledger, LedgerError, fault::TreeFault},
     task::TaskOutcome,
     verify::{Penalty, Verdict},
 };
@@ -117,6 +117,68 @@ pub enum ChainCall {
         /// What is wrong with it.
         fault: Box<TreeFault>,
     },
+}
+
+impl ChainCall {
+    /// A short name, for counts.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Fund { .. } => "fund",
+            Self::DrawCommittee { .. } => "draw-committee",
+            Self::PostEpoch { .. } => "post-epoch",
+            Self::ForceRecord { .. } => "force-record",
+            Self::Overrule { .. } => "overrule",
+            Self::ProveEquivocation { .. } => "prove-equivocation",
+            Self::ProveFault { .. } => "prove-fault",
+        }
+    }
+
+    /// What the chain does when `from` sends it, on the ledger twin. Evidence is what stands there.
+    ///
+    /// # Errors
+    /// What the twin refuses.
+    pub fn play(&self, ledger: &mut Ledger, from: Account) -> Result<(), LedgerError> {
+        const GONE: LedgerError = LedgerError::Header("not posted, or taken back");
+        match self {
+            Self::Fund {
+                task,
+                lane,
+                deposit,
+                gold_bond,
+            } => ledger.fund(from, *task, *lane, *deposit, *gold_bond),
+            Self::DrawCommittee { lane } => ledger.draw_committee(*lane),
+            Self::PostEpoch {
+                header,
+                settled,
+                signatures,
+            } => ledger.post_epoch(from, header, settled, signatures),
+            Self::ForceRecord { client, record } => {
+                ledger.force_record(record.task, *client, Blob(record.to_bytes()))
+            }
+            Self::Overrule { header, votes } => {
+                let evidence = ledger.evidence(header, from).ok_or(GONE)?;
+                ledger.overrule(&evidence, votes)
+            }
+            Self::ProveEquivocation {
+                account,
+                proposed,
+                signature,
+                other,
+                other_signature,
+            } => {
+                let posted = || ledger.posted_signature(other, account);
+                let second = other_signature.or_else(posted).ok_or(GONE)?;
+                let pair = [(*signature, second)];
+                ledger
+                    .prove_equivocation(proposed, other, &pair, from)
+                    .map(|_| ())
+            }
+            Self::ProveFault { header, fault } => {
+                let evidence = ledger.evidence(header, from).ok_or(GONE)?;
+                ledger.prove(&evidence, fault).map(|_| ())
+            }
+        }
+    }
 }
 
 /// News for people and for the programs that act for them.

@@ -145,23 +145,16 @@ mod tests {
     fn header(of: &LaneState) -> EpochHeader {
         let file = of.payout_file();
         EpochHeader {
-            lane: 0,
             epoch: 1,
-            view: 0,
             term: 1,
-            parent: Hash::ZERO,
             chain_block: 1,
             chain_block_hash: Hash([1; 32]),
-            records_root: Hash::ZERO,
-            state_root: Hash::ZERO,
             payout_root: file.root(),
             audit_root: file.audit_root(),
             payout_count: file.count(),
-            loss_root: Hash::ZERO,
-            reputation_root: Hash::ZERO,
             payout_file: file.hash(),
             total_owed: file.leaves.iter().map(|l| l.1).sum(),
-            settled_hash: Hash::ZERO,
+            ..EpochHeader::default()
         }
     }
 

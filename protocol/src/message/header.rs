@@ -55,7 +55,7 @@ pub struct SettledTask {
 }
 
 /// Header of one epoch of one lane.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EpochHeader {
     /// Lane.

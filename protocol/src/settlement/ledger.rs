@@ -191,10 +191,7 @@ impl Escrow {
 
 #[derive(Clone, Debug)]
 struct Posted {
-    content: EpochHeader,
-    header: Hash,
-    root: Hash,
-    count: u32,
+    header: EpochHeader,
     /// Time from which the root pays and cannot be taken back.
     active_at: u64,
     signatures: Vec<EvmSignature>,
@@ -203,8 +200,9 @@ struct Posted {
 impl Posted {
     /// Whether a distributor takes this for its tree: the bytes of the root that it keeps, and the depth.
     fn is(&self, root: Option<Hash>, depth: usize) -> bool {
-        let root = root.is_some_and(|root| kept_root(&self.root) == kept_root(&root));
-        root && merkle::depth(self.count) == depth
+        let own = kept_root(&self.header.payout_root);
+        root.is_some_and(|root| own == kept_root(&root))
+            && merkle::depth(self.header.payout_count) == depth
     }
 }
 
@@ -849,10 +847,7 @@ impl Ledger {
             lane.head = hash;
             lane.active_at = self.now;
             let posted = Posted {
-                content: header.clone(),
-                header: hash,
-                root: header.payout_root,
-                count: header.payout_count,
+                header: header.clone(),
                 active_at: self.now + self.disputes.activation_delay,
                 signatures: signatures.iter().map(|s| s.1).collect(),
             };
@@ -867,46 +862,6 @@ impl Ledger {
             poster,
         });
         Ok(())
-    }
-
-    /// Signatures under the header that was posted as an epoch and was not taken back; none when it is no longer kept.
-    pub fn signatures(&self, lane: u32, epoch: u64) -> &[EvmSignature] {
-        let posted = self.lanes.get(&lane).and_then(|l| l.posted.get(&epoch));
-        posted.map_or(&[], |p| &p.signatures)
-    }
-
-    /// `Disputes.overrule`: validators who weigh more than half take a posted header back before its root is active, with all epochs after
-    /// it; the lane's committee is dismissed, and whoever signed the header pays and is out. Money that moved stays where it is.
-    ///
-    /// # Errors
-    /// [`LedgerError::Header`] when it is not posted or too old, [`LedgerError::Votes`], [`LedgerError::Signers`].
-    pub fn overrule(
-        &mut self,
-        reporter: Account,
-        header: &EpochHeader,
-        signatures: &[EvmSignature],
-        votes: &[(Account, EvmSignature)],
-    ) -> Result<(), LedgerError> {
-        let (lane, from, hash) = (header.lane, header.epoch, header.hash());
-        let posted = self.lanes.get(&lane).and_then(|l| l.posted.get(&from));
-        if posted.is_none_or(|p| p.header != hash || self.now >= p.active_at) {
-            return Err(LedgerError::Header("not posted, or active already"));
-        }
-        let weight = |m: &Member| {
-            let cap = self.disputes.min_validator_stake.0 * STAKE_CAP_FACTOR;
-            let votes = m.is_validator() && m.since <= header.chain_block;
-            Amount(if votes { m.stake.0.min(cap) } else { 0 })
-        };
-        let digest = EpochHeader::overrule_digest(&hash, &self.profile);
-        let all: Amount = self.members.values().map(weight).sum();
-        let signed = votes.iter().all(|(a, s)| recover(&digest, s) == Some(*a));
-        let rising = votes.windows(2).all(|w| w[0].0 < w[1].0);
-        let members = votes.iter().filter_map(|v| self.members.get(&v.0));
-        let given: Amount = members.map(weight).sum();
-        if !signed || !rising || given.0 * 2 <= all.0 {
-            return Err(LedgerError::Votes { given, all });
-        }
-        self.convict(header, signatures, reporter).map(|_| ())
     }
 
     /// `TaskEscrow.openFallback`: anyone, when the lane has been silent for long enough.
@@ -1056,8 +1011,10 @@ impl Ledger {
     /// An epoch's tree, if anything can be claimed on it.
     fn claimable(&self, lane: u32, epoch: u64) -> Result<&Posted, LedgerError> {
         let kept = self.lanes.get(&lane).and_then(|l| l.posted.get(&epoch));
-        kept.filter(|p| self.now >= p.active_at && kept_root(&p.root) != [0; ROOT_BYTES])
-            .ok_or(LedgerError::Proof)
+        kept.filter(|p| {
+            self.now >= p.active_at && kept_root(&p.header.payout_root) != [0; ROOT_BYTES]
+        })
+        .ok_or(LedgerError::Proof)
     }
 
     /// Pays what is not paid yet of proven leaves, one after the other; all or nothing.
@@ -1116,7 +1073,8 @@ impl Ledger {
 
     /// Payout root of a kept epoch.
     pub fn root(&self, lane: u32, epoch: u64) -> Option<Hash> {
-        self.lanes.get(&lane)?.posted.get(&epoch).map(|p| p.root)
+        let posted = self.lanes.get(&lane)?.posted.get(&epoch);
+        posted.map(|p| p.header.payout_root)
     }
 
     /// What was paid so far: (lane, payee, base units).

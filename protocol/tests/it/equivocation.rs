@@ -4,7 +4,7 @@ use assay_protocol::{
     amount::Amount,
     core::Notice,
     id::{Account, EvmSignature, Hash},
-    message::{BlockRef, EpochBody, EpochHeader, Request, Response},
+    message::{EpochBody, EpochHeader, Request, Response},
 };
 
 use super::village::{DISPUTES, STAKE, Village};
@@ -46,10 +46,7 @@ fn one_slash() -> u128 {
 /// A header for the next epoch that its records would not give, with what it is said to be made of.
 fn proposal(v: &Village, view: u32, owed: u128) -> (EpochBody, EpochHeader) {
     let live = v.live(0);
-    let block = BlockRef {
-        hash: live.block.hash,
-        ..live.block
-    };
+    let block = live.block;
     let body = EpochBody {
         lane: 0,
         epoch: live.epoch + 1,
@@ -58,23 +55,15 @@ fn proposal(v: &Village, view: u32, owed: u128) -> (EpochBody, EpochHeader) {
         records: vec![],
     };
     let header = EpochHeader {
-        lane: 0,
         epoch: body.epoch,
         view,
         term: live.committee.as_ref().unwrap().term,
         parent: live.head,
         chain_block: block.number,
         chain_block_hash: block.hash,
-        records_root: Hash::ZERO,
         state_root: Hash([1; 32]),
-        payout_root: Hash::ZERO,
-        audit_root: Hash::ZERO,
-        payout_count: 0,
-        loss_root: Hash::ZERO,
-        reputation_root: Hash::ZERO,
-        payout_file: Hash::ZERO,
         total_owed: Amount(owed),
-        settled_hash: Hash::ZERO,
+        ..EpochHeader::default()
     };
     (body, header)
 }

@@ -179,13 +179,11 @@ fn the_twin_takes_a_header_back_exactly_as_the_contract_does() {
     let v = robbed(false);
     let header = v.last_posted();
     let hash = header.hash();
-    let accused = v.ledger.signatures(0, header.epoch).to_vec();
     let reporter = Account([0x77; 20]);
+    let accused = v.ledger.evidence(&header, reporter).unwrap();
     let refused = |votes: &[(Account, EvmSignature)]| {
         let mut ledger = v.ledger.clone();
-        let error = ledger
-            .overrule(reporter, &header, &accused, votes)
-            .unwrap_err();
+        let error = ledger.overrule(&accused, votes).unwrap_err();
         assert_eq!(ledger.epoch(0), header.epoch);
         error
     };
@@ -213,14 +211,14 @@ fn the_twin_takes_a_header_back_exactly_as_the_contract_does() {
     let mut late = v.ledger.clone();
     late.begin(u64::MAX);
     let most = votes(&v, &hash, MEMBERS..VALIDATORS);
-    let error = late.overrule(reporter, &header, &accused, &most);
+    let error = late.overrule(&accused, &most);
     assert!(matches!(error, Err(LedgerError::Header(_))));
     let mut ledger = v.ledger.clone();
-    ledger.overrule(reporter, &header, &accused, &most).unwrap();
+    ledger.overrule(&accused, &most).unwrap();
     assert_eq!(ledger.epoch(0), header.epoch - 1);
     assert_eq!(ledger.supply(), v.ledger.supply());
     let half = Amount(stakes_lost().0 / 2);
     assert_eq!(ledger.balance(&reporter), half);
-    let again = ledger.overrule(reporter, &header, &accused, &most);
+    let again = ledger.overrule(&accused, &most);
     assert!(matches!(again, Err(LedgerError::Header(_))));
 }

@@ -11,15 +11,15 @@ use assay_protocol::{
         ChainCall, Command, Config, Core, Effect, Family, GoldSecret, Input, Notice, Op,
         RequestFault, Restored, fallback_key,
     },
-    crypto::{BINDING_DOMAIN, EvmKey, NodeKeypair, binding_message, hash, recover},
-    id::{Account, Blob, EvmSignature, Hash, NodeKey, Salt, ShardHash, TaskId},
+    crypto::{BINDING_DOMAIN, EvmKey, NodeKeypair, binding_message, hash},
+    id::{Account, EvmSignature, Hash, NodeKey, Salt, ShardHash, TaskId},
     lane::{Claim, Fallback, LaneState, PayoutFile, role},
     message::{
         Answer, AssignmentRule, BlockNews, ChainFact, Durations, EpochBody, EpochHeader, ItemSet,
         Manifest, Request, Response, ShardRef, TaskKind, WavePlan, gold_root,
     },
     network::{CodeHashes, Contracts, Extras, NetworkProfile, Params},
-    settlement::{DisputeTerms, Ledger, LedgerError},
+    settlement::{DisputeTerms, Ledger},
     task::TaskOutcome,
 };
 
@@ -555,69 +555,26 @@ impl Village {
         self.ledger.begin(self.time);
         while let Some((i, call)) = self.calls.pop_front() {
             let account = self.account(i);
-            let result = match &call {
-                ChainCall::Fund {
-                    task,
-                    lane,
-                    deposit,
-                    gold_bond,
-                } => self
-                    .ledger
-                    .fund(account, *task, *lane, *deposit, *gold_bond),
-                ChainCall::DrawCommittee { lane } => self.ledger.draw_committee(*lane),
-                ChainCall::PostEpoch {
-                    header,
-                    settled,
-                    signatures,
-                } => match self.wicked.filter(|_| !settled.is_empty()) {
-                    Some(audit_root) => {
-                        self.wicked = None;
-                        let header = EpochHeader {
-                            audit_root,
-                            ..header.clone()
-                        };
-                        let signatures = self.committee_signs(&header);
-                        self.serve(&header);
-                        self.ledger
-                            .post_epoch(account, &header, settled, &signatures)
-                    }
-                    None => self.ledger.post_epoch(account, header, settled, signatures),
-                },
-                ChainCall::ForceRecord { client, record } => {
-                    let bytes = Blob(record.to_bytes());
-                    self.ledger.force_record(record.task, *client, bytes)
-                }
-                ChainCall::Overrule { header, votes } => {
-                    let accused = self.ledger.signatures(header.lane, header.epoch).to_vec();
-                    self.ledger.overrule(account, header, &accused, votes)
-                }
-                ChainCall::ProveEquivocation {
-                    account: accused,
-                    proposed,
-                    signature,
-                    other,
-                    other_signature,
-                } => {
-                    let posted = self.ledger.signatures(other.lane, other.epoch);
-                    let digest = other.signing_digest(&self.profile);
-                    let own = posted
-                        .iter()
-                        .find(|s| recover(&digest, s) == Some(*accused));
-                    let pair: Vec<_> = other_signature
-                        .or(own.copied())
-                        .map(|second| (*signature, second))
-                        .into_iter()
-                        .collect();
+            let settles =
+                matches!(&call, ChainCall::PostEpoch { settled, .. } if !settled.is_empty());
+            let wicked = self.wicked.take_if(|_| settles);
+            let result = match (call, wicked) {
+                (
+                    ChainCall::PostEpoch {
+                        header, settled, ..
+                    },
+                    Some(audit_root),
+                ) => {
+                    let header = EpochHeader {
+                        audit_root,
+                        ..header
+                    };
+                    let signatures = self.committee_signs(&header);
+                    self.serve(&header);
                     self.ledger
-                        .prove_equivocation(proposed, other, &pair, account)
-                        .map(|_| ())
+                        .post_epoch(account, &header, &settled, &signatures)
                 }
-                ChainCall::ProveFault { header, fault } => {
-                    match self.ledger.evidence(header, account) {
-                        Some(evidence) => self.ledger.prove(&evidence, fault).map(|_| ()),
-                        None => Err(LedgerError::Header("not standing")),
-                    }
-                }
+                (call, _) => call.play(&mut self.ledger, account),
             };
             if let Err(error) = result {
                 self.call_errors.push(error.to_string());

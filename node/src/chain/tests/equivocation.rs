@@ -11,14 +11,6 @@ fn own(c: &Committee, member: usize, header: &EpochHeader) -> EvmSignature {
     c.sign(header, member + 1)[member].1
 }
 
-async fn failure(client: &mut Client) -> String {
-    let failed = client.until("Failed", |e| matches!(e, ChainEvent::Failed { .. }));
-    match failed.await {
-        ChainEvent::Failed { why, .. } => why,
-        other => panic!("{other:?}"),
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_header_beside_the_posted_one_or_another_costs_its_signer_the_seat() {
     let mut c = committee(3, dev_params()).await;
@@ -50,7 +42,7 @@ async fn a_second_header_beside_the_posted_one_or_another_costs_its_signer_the_s
     let before = client.chain.balances(account).await.expect("answers").token;
 
     client.chain.submit(beside_posted(2));
-    let why = failure(&mut client).await;
+    let why = client.failure().await;
     assert!(why.contains("shows the signature of"), "{why}");
     let moved_on = EpochHeader {
         view: posted.view + 1,
@@ -63,7 +55,7 @@ async fn a_second_header_beside_the_posted_one_or_another_costs_its_signer_the_s
         other_signature: Some(own(&c, 2, &third)),
         other: Box::new(third.clone()),
     });
-    let why = failure(&mut client).await;
+    let why = client.failure().await;
     assert!(why.contains("NotTwoHeaders"), "{why}");
 
     client.chain.submit(beside_posted(0));

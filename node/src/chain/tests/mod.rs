@@ -368,6 +368,15 @@ fn start_on(
 }
 
 impl Client {
+    /// Why the next wish failed.
+    async fn failure(&mut self) -> String {
+        let failed = self.until("Failed", |e| matches!(e, ChainEvent::Failed { .. }));
+        match failed.await {
+            ChainEvent::Failed { why, .. } => why,
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// Reads events until one fits.
     async fn until(&mut self, what: &str, fits: impl Fn(&ChainEvent) -> bool) -> ChainEvent {
         let deadline = tokio::time::Instant::now() + WAIT;

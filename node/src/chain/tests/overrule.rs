@@ -21,14 +21,6 @@ fn votes(world: &World, header: &EpochHeader, of: &[u8]) -> Vec<(Account, EvmSig
     votes
 }
 
-async fn failure(client: &mut Client) -> String {
-    let failed = client.until("Failed", |e| matches!(e, ChainEvent::Failed { .. }));
-    match failed.await {
-        ChainEvent::Failed { why, .. } => why,
-        other => panic!("{other:?}"),
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn most_of_the_registry_takes_an_epoch_and_its_children_back_and_the_books_agree() {
     let params = DeployParams {
@@ -85,7 +77,7 @@ async fn most_of_the_registry_takes_an_epoch_and_its_children_back_and_the_books
 
     let few = overrule(accused, &[11, 12, 13]);
     client.chain.submit(few);
-    let why = failure(&mut client).await;
+    let why = client.failure().await;
     assert!(
         why.contains("NoMajority { given: 300000000, all: 700000000 }"),
         "{why}"
@@ -95,7 +87,7 @@ async fn most_of_the_registry_takes_an_epoch_and_its_children_back_and_the_books
         ..accused.clone()
     };
     client.chain.submit(overrule(&other, &[11, 12, 13, 14]));
-    let why = failure(&mut client).await;
+    let why = client.failure().await;
     assert!(why.contains("not posted"), "{why}");
 
     let most = overrule(accused, &[11, 12, 13, 14]);

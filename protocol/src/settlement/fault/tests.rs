@@ -18,21 +18,11 @@ fn header(epoch: u64, parent: Hash) -> EpochHeader {
     EpochHeader {
         lane: 1,
         epoch,
-        view: 0,
         term: 1,
         parent,
         chain_block: epoch,
         chain_block_hash: Hash([1; 32]),
-        records_root: Hash::ZERO,
-        state_root: Hash::ZERO,
-        payout_root: Hash::ZERO,
-        audit_root: Hash::ZERO,
-        payout_count: 0,
-        loss_root: Hash::ZERO,
-        reputation_root: Hash::ZERO,
-        payout_file: Hash::ZERO,
-        total_owed: Amount::ZERO,
-        settled_hash: Hash::ZERO,
+        ..EpochHeader::default()
     }
 }
 

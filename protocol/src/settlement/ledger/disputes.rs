@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Ledger, LedgerError};
+use super::{Ledger, LedgerError, Member, STAKE_CAP_FACTOR};
 use crate::{
+    amount::Amount,
     crypto::recover,
     id::{Account, EvmSignature, Hash},
     message::{ChainFact, EpochHeader},
@@ -54,13 +55,55 @@ impl Ledger {
     /// What accuses a posted header, as anybody can gather it from the chain; none when it does not stand, or is no longer kept.
     pub fn evidence(&self, header: &EpochHeader, reporter: Account) -> Option<Evidence> {
         let posted = &self.lanes.get(&header.lane)?.posted;
-        let accused = posted.get(&header.epoch).filter(|p| p.content == *header)?;
+        let accused = posted.get(&header.epoch).filter(|p| p.header == *header)?;
         let chain = posted.range(header.epoch..);
         Some(Evidence {
-            chain: chain.map(|(_, p)| p.content.clone()).collect(),
+            chain: chain.map(|(_, p)| p.header.clone()).collect(),
             signatures: accused.signatures.clone(),
             reporter,
         })
+    }
+
+    /// What an account signed a header with that stands; none when it did not, or the header is no longer kept.
+    pub fn posted_signature(&self, header: &EpochHeader, of: &Account) -> Option<EvmSignature> {
+        let digest = header.signing_digest(&self.profile);
+        let signatures = self.evidence(header, *of)?.signatures;
+        let own = |s: &EvmSignature| recover(&digest, s) == Some(*of);
+        signatures.into_iter().find(own)
+    }
+
+    /// `Disputes.overrule`: validators who weigh more than half take a posted header back before its root is active, with all epochs after
+    /// it; the lane's committee is dismissed, and whoever signed the header pays and is out. Money that moved stays where it is.
+    ///
+    /// # Errors
+    /// [`LedgerError::Header`] when it does not stand or is too old, [`LedgerError::Votes`], [`LedgerError::Signers`].
+    pub fn overrule(
+        &mut self,
+        evidence: &Evidence,
+        votes: &[(Account, EvmSignature)],
+    ) -> Result<(), LedgerError> {
+        let header = self.accused(&evidence.chain)?;
+        let posted = self.lanes.get(&header.lane);
+        let posted = posted.and_then(|l| l.posted.get(&header.epoch));
+        if posted.is_none_or(|p| self.now >= p.active_at) {
+            return Err(LedgerError::Header("active already, or no longer kept"));
+        }
+        let weight = |m: &Member| {
+            let cap = self.disputes.min_validator_stake.0 * STAKE_CAP_FACTOR;
+            let votes = m.is_validator() && m.since <= header.chain_block;
+            Amount(if votes { m.stake.0.min(cap) } else { 0 })
+        };
+        let digest = EpochHeader::overrule_digest(&header.hash(), &self.profile);
+        let all: Amount = self.members.values().map(weight).sum();
+        let signed = votes.iter().all(|(a, s)| recover(&digest, s) == Some(*a));
+        let rising = votes.windows(2).all(|w| w[0].0 < w[1].0);
+        let members = votes.iter().filter_map(|v| self.members.get(&v.0));
+        let given: Amount = members.map(weight).sum();
+        if !signed || !rising || given.0 * 2 <= all.0 {
+            return Err(LedgerError::Votes { given, all });
+        }
+        self.convict(header, &evidence.signatures, evidence.reporter)
+            .map(|_| ())
     }
 
     /// `Disputes.prove…`: whoever signed the faulty header pays and is out, and the lane goes back to the epoch before it while the
@@ -119,7 +162,7 @@ impl Ledger {
     }
 
     /// What a proven fault costs.
-    pub(super) fn convict(
+    fn convict(
         &mut self,
         accused: &EpochHeader,
         signatures: &[EvmSignature],

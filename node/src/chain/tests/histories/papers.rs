@@ -283,22 +283,7 @@ impl Trees {
 pub(super) fn blank(lane: u32) -> EpochHeader {
     EpochHeader {
         lane,
-        epoch: 0,
-        view: 0,
-        term: 0,
-        parent: Hash::ZERO,
-        chain_block: 0,
-        chain_block_hash: Hash::ZERO,
-        records_root: Hash::ZERO,
-        state_root: Hash::ZERO,
-        payout_root: Hash::ZERO,
-        audit_root: Hash::ZERO,
-        payout_count: 0,
-        loss_root: Hash::ZERO,
-        reputation_root: Hash::ZERO,
-        payout_file: Hash::ZERO,
-        total_owed: Amount::ZERO,
-        settled_hash: Hash::ZERO,
+        ..EpochHeader::default()
     }
 }
 
