@@ -64,6 +64,21 @@ fn why(result: Result<impl std::fmt::Debug, ChainError>) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_payment_is_forgotten_at_once_so_that_asking_again_pays_once() {
+    // No block becomes final here.
+    let world = world_with(1_000, dev_params()).await;
+    let client = world.rich(&CLIENT, 10_000).await;
+    let token = world.profile.contracts.token;
+    let store = MemoryStore::default();
+    let publisher = start(&world.profile, Some(CLIENT), &store);
+    let task = TaskId([1; 32]);
+    let till = Till::Bonus { task, client };
+    let early = why(publisher.chain.pay_in(till, token, Amount(10)).await);
+    assert!(early.contains("NotFunded"), "{early}");
+    until("forgotten", || store.is_empty(), || {}).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bonus_is_locked_shared_as_the_settling_header_says_and_drawn_once() {
     let mut c = committee(3, dev_params()).await;
     let client = c.world.rich(&CLIENT, 10_000).await;
@@ -75,8 +90,6 @@ async fn a_bonus_is_locked_shared_as_the_settling_header_says_and_drawn_once() {
     let chain = publisher.chain.clone();
     let early = why(chain.pay_in(till, token, Amount(10)).await);
     assert!(early.contains("NotFunded"), "{early}");
-    // Who was told so asks again, and pays once.
-    until("forgotten", || store.is_empty(), || {}).await;
     chain.submit(fund(1, 1_000, 50));
     publisher.done().await;
 
