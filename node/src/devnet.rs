@@ -187,14 +187,19 @@ async fn start_bootstrap(
     let failed = |e: &dyn std::fmt::Display| DevnetError::Bootstrap(e.to_string());
     let key_seed =
         key_file::load_or_create(&config.dir.join("bootstrap.key")).map_err(|e| failed(&e))?;
-    // /ip4/127.0.0.1/udp/PORT/quic-v1/p2p/...: the port is the fourth part.
-    let port = known
-        .and_then(|p| p.bootstrap.first())
-        .and_then(|a| a.split('/').nth(4)?.parse().ok())
-        .unwrap_or(config.bootstrap_port);
+    // /ip4/127.0.0.1/udp/PORT/quic-v1/p2p/...: nodes have each transport's own port from their profile.
+    let port = |transport: &str| {
+        let port_in = |address: &String| {
+            let (_, rest) = address.split_once(transport)?;
+            rest.split('/').next()?.parse().ok()
+        };
+        known
+            .and_then(|p| p.bootstrap.iter().find_map(port_in))
+            .unwrap_or(config.bootstrap_port)
+    };
     let listen = [
-        format!("/ip4/127.0.0.1/udp/{port}/quic-v1"),
-        format!("/ip4/127.0.0.1/tcp/{port}"),
+        format!("/ip4/127.0.0.1/udp/{}/quic-v1", port("/udp/")),
+        format!("/ip4/127.0.0.1/tcp/{}", port("/tcp/")),
     ];
     let mut addresses = Vec::new();
     for text in listen {
@@ -259,4 +264,29 @@ async fn deploy(
         params,
     };
     Ok((profile, deployed.gas))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_network_that_starts_again_is_where_its_nodes_look_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = || DevnetConfig {
+            dir: dir.path().to_owned(),
+            chain_port: 0,
+            bootstrap_port: 0,
+            block_interval: Duration::from_millis(100),
+            seed: [7; 32],
+            validators_min: 1,
+        };
+        let first = Devnet::start(config()).await.unwrap();
+        let before = first.profile().clone();
+        assert_eq!(before.bootstrap.len(), 2, "{:?}", before.bootstrap);
+        first.shutdown().await;
+        let again = Devnet::start(config()).await.unwrap();
+        assert_eq!(*again.profile(), before);
+        again.shutdown().await;
+    }
 }
