@@ -90,16 +90,24 @@ pub fn learn(
     if !speaks_kad {
         return 0;
     }
-    let usable = addresses
-        .iter()
-        .filter(|address| !is_relayed(address) && usable_for(peer, address, policy))
-        .take(ADDRESSES_PER_PEER_MAX);
     let mut taken = 0;
-    for address in usable {
+    for address in usable(peer, addresses, policy) {
         table.add_address(peer, address.clone());
         taken += 1;
     }
     taken
+}
+
+/// The addresses `peer` announced that are believed: those it can be dialled at without a relay, a bounded number of them.
+pub fn usable<'a>(
+    peer: &'a PeerId,
+    addresses: &'a [Multiaddr],
+    policy: AddressPolicy,
+) -> impl Iterator<Item = &'a Multiaddr> {
+    addresses
+        .iter()
+        .filter(move |address| !is_relayed(address) && usable_for(peer, address, policy))
+        .take(ADDRESSES_PER_PEER_MAX)
 }
 
 /// Whether `address`, said to be `peer`'s, may be dialled for it: allowed, and not naming somebody else.

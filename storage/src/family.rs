@@ -31,11 +31,13 @@ pub enum Family {
     Flat,
     /// Chain transactions waiting to be final.
     Outbox,
+    /// Nodes that were met, to find back to after a restart.
+    Known,
 }
 
 impl Family {
     /// All families, in declaration order.
-    pub const ALL: [Family; 12] = [
+    pub const ALL: [Family; 13] = [
         Family::Meta,
         Family::Snapshot,
         Family::Record,
@@ -48,6 +50,7 @@ impl Family {
         Family::Payout,
         Family::Flat,
         Family::Outbox,
+        Family::Known,
     ];
 
     /// Name of the table on disk; part of the format.
@@ -65,6 +68,7 @@ impl Family {
             Family::Payout => "record/payout",
             Family::Flat => "record/flat",
             Family::Outbox => "record/outbox",
+            Family::Known => "record/known",
         }
     }
 }

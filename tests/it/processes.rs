@@ -114,7 +114,10 @@ impl Drop for Workers {
 /// Whether a claim paid: refused, or nothing due, is no.
 fn paid_something(node: &Process, claim: &[&str]) -> bool {
     match node.ask(claim) {
-        Ok(done) => done["paid"].as_array().is_some_and(|paid| !paid.is_empty()),
+        Ok(done) => {
+            println!("{} claimed: {done}", node.name);
+            done["paid"].as_array().is_some_and(|paid| !paid.is_empty())
+        }
         Err(why) => {
             println!("{} was not paid: {why}", node.name);
             false
@@ -126,15 +129,16 @@ fn paid_something(node: &Process, claim: &[&str]) -> bool {
 /// node's outbox, so the first answer may be an error.
 fn assert_paid_once(node: &Process) {
     paid_something(node, &["claim"]);
-    eventually(
+    let mut account = Value::Null;
+    let paid = eventually(
         &format!("{} is paid", node.name),
         Duration::from_secs(60),
         || {
-            let account = node.ask(&["status"]).ok()?["account"].clone();
+            account = node.ask(&["status"]).ok()?["account"].clone();
             (account["owed"] != "0" && account["paid"] == account["owed"]).then_some(())
         },
-    )
-    .unwrap();
+    );
+    assert!(paid.is_ok(), "{paid:?}: {account}");
     assert!(
         !paid_something(node, &["claim"]),
         "a second claim must not pay"
@@ -336,6 +340,27 @@ fn the_chain_may_die_in_every_phase_and_nothing_is_lost_or_doubled() {
         assert_paid_once(labeler);
     }
     assert_conserved(&net, &result);
+}
+
+#[test]
+fn a_node_that_starts_while_first_contact_and_chain_are_away_finds_the_nodes_it_met_before() {
+    let mut net = Network::start(Path::new(PROGRAM), 3, 1).unwrap();
+    let neighbours = |node: &Process| {
+        let status = node.ask(&["status"]).ok()?;
+        let peers = status["peers"].as_array()?;
+        Some(peers.iter().filter(|p| p["node"] == true).count())
+    };
+    eventually("somebody is met", Duration::from_secs(60), || {
+        neighbours(&net.labelers[0]).filter(|n| *n > 0)
+    })
+    .unwrap();
+    net.devnet.kill();
+    net.labelers[0].kill();
+    net.labelers[0].start().unwrap();
+    eventually("somebody is met again", Duration::from_secs(60), || {
+        neighbours(&net.labelers[0]).filter(|n| *n > 0)
+    })
+    .unwrap();
 }
 
 #[test]

@@ -28,6 +28,9 @@ pub struct NetConfig {
     pub listen: Vec<Multiaddr>,
     /// First peers, each ending in `/p2p/<peer id>`. Names (`/dns4/...`) are resolved at every attempt.
     pub bootstrap: Vec<Multiaddr>,
+    /// Nodes of an earlier run, from its last [`super::NetEvent::Known`]: tried as neighbours at once, so that a restart needs no first
+    /// contact. What cannot be used is passed over.
+    pub known: Vec<Multiaddr>,
     /// Bounds; see [`NetLimits::home`], [`NetLimits::public`] and [`NetLimits::dev`].
     pub limits: NetLimits,
     /// Answer lookups from the start. Otherwise the node only asks, until an address of its own is confirmed.
@@ -54,6 +57,7 @@ impl NetConfig {
             network: network.to_owned(),
             listen: Vec::new(),
             bootstrap: Vec::new(),
+            known: Vec::new(),
             limits: NetLimits::home(),
             kad_server: false,
             public_addresses: Vec::new(),

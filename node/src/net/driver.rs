@@ -7,6 +7,7 @@
 //! The loop never waits for the runtime: events that find no room are dropped or kept by the outbox, by kind.
 //! Each concern has its file and its own state struct; this file wires them to the swarm's events.
 
+mod book;
 mod discovery;
 mod gossip;
 mod outreach;
@@ -43,6 +44,7 @@ use super::outbox::Outbox;
 use super::peer::PeerKey;
 use super::standing::Standings;
 
+use book::Book;
 use discovery::Discovery;
 use gossip::Topics;
 use outreach::Outreach;
@@ -101,6 +103,7 @@ pub(super) struct Driver {
     peers: Peers,
     outreach: Outreach,
     discovery: Discovery,
+    book: Book,
     topics: Topics,
     standings: Standings,
     refresh_standings_at: Instant,
@@ -127,6 +130,13 @@ impl Driver {
         for contact in discovery.contacts() {
             swarm.behaviour_mut().gate.admit_server(*contact);
         }
+        let book = Book::new(&config.known);
+        for (peer, address) in book.nodes() {
+            if *peer != local && routing::usable_for(peer, address, policy) {
+                let table = &mut swarm.behaviour_mut().kad;
+                table.add_address(peer, address.clone());
+            }
+        }
         for address in &config.public_addresses {
             swarm.add_external_address(address.clone());
         }
@@ -145,6 +155,7 @@ impl Driver {
             peers: Peers::default(),
             outreach: Outreach::default(),
             discovery,
+            book,
             topics: Topics::new(config, &network),
             standings: Standings::new(config.limits.ban, config.limits.ban_longest),
             refresh_standings_at: now,
@@ -287,6 +298,11 @@ impl Driver {
         self.retry_publishing(now);
         self.advance_outreach(now);
         self.advance_discovery(now);
+        if let Some(known) = self.book.news()
+            && self.outbox.offer(NetEvent::Known(known))
+        {
+            self.book.taken();
+        }
         if now >= self.refresh_standings_at {
             self.refresh_standings(now);
         }

@@ -41,6 +41,9 @@ pub enum NetEvent {
     PeerDisconnected(PeerKey),
     /// A new listening address, ending in `/p2p/<peer id>`.
     Listening(Multiaddr),
+    /// Nodes that this node has met, those it reached itself first, each address ending in `/p2p/<peer id>`: what the next start gives as
+    /// [`super::NetConfig::known`].
+    Known(Vec<Multiaddr>),
 }
 
 /// Ticket of a gossip message waiting for its verdict.

@@ -403,6 +403,32 @@ async fn a_node_that_left_is_missed_and_welcomed_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_finds_back_to_the_nodes_it_met_when_no_first_contact_is_left() {
+    let (server, first) = bootstrap(QUIC).await;
+    let mut bob = Node::start(config(2, &first)).await;
+    let mut alice = Node::start(config(1, &first)).await;
+    let bob_end = format!("/p2p/{}", bob.key().to_peer_id());
+    let known = alice
+        .next("news that bob was met", |event| match event {
+            NetEvent::Known(known) if known.iter().any(|a| a.to_string().ends_with(&bob_end)) => {
+                Some(known)
+            }
+            _ => None,
+        })
+        .await;
+    alice.net.shutdown().await;
+    bob.disconnected(alice.key()).await;
+    server.shutdown().await;
+
+    let mut back = Node::start(NetConfig {
+        known,
+        ..config(1, &first)
+    })
+    .await;
+    back.connected(bob.key()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crowd_that_knows_only_the_server_hears_every_message() {
     const CROWD: u8 = 12;
     let (_server, first) = bootstrap(QUIC).await;

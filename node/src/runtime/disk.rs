@@ -9,11 +9,13 @@ use assay_protocol::{
 };
 use assay_storage::{Batch, Family, Store, StoreError, StoreOptions};
 
-use crate::chain::OutboxStore;
+use crate::{chain::OutboxStore, net::Multiaddr};
 
 /// Key and value.
 type Row = (Vec<u8>, Vec<u8>);
 
+/// The one row of the nodes that were met: an address a line.
+const KNOWN_KEY: &[u8] = b"nodes";
 /// Rows read at once when a family is scanned.
 const SCAN_ROWS: usize = 1_024;
 /// Rows read at once when only keys are wanted; their values may be large.
@@ -115,6 +117,28 @@ impl Disk {
                 return Ok(keys);
             }
         }
+    }
+
+    /// Nodes that an earlier run met; what cannot be read is as good as forgotten.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn known(&self) -> Result<Vec<Multiaddr>, StoreError> {
+        let kept = self.store.get(Family::Known, KNOWN_KEY)?;
+        let text = kept.map(String::from_utf8).and_then(Result::ok);
+        let lines = text.iter().flat_map(|text| text.lines());
+        Ok(lines.filter_map(|line| line.parse().ok()).collect())
+    }
+
+    /// Keeps the nodes that were met in place of those kept before.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the node must stop then.
+    pub fn put_known(&self, known: &[Multiaddr]) -> Result<(), StoreError> {
+        let lines: Vec<String> = known.iter().map(ToString::to_string).collect();
+        let mut batch = Batch::new();
+        batch.put(Family::Known, KNOWN_KEY.to_vec(), lines.join("\n"))?;
+        self.store.commit(&batch)
     }
 
     /// Everything that a core continues from.

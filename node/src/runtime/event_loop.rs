@@ -18,7 +18,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use super::{CoreCall, GasSpent, content, disk::Disk, fetch};
 use crate::{
     chain::{Chain, ChainEvent},
-    net::{GossipId, NetEvent, NetHandle, PeerKey, Penalty, ReplyTo, Verdict},
+    net::{GossipId, Multiaddr, NetEvent, NetHandle, PeerKey, Penalty, ReplyTo, Verdict},
 };
 
 /// Answers of spawned work waiting for the loop; past it the workers wait.
@@ -58,6 +58,8 @@ pub(super) struct EventLoop {
     answers_in: mpsc::Sender<Input>,
     answers: mpsc::Receiver<Input>,
     content: std::sync::Arc<tokio::sync::Semaphore>,
+    /// Nodes met, not kept yet.
+    known: Option<Vec<Multiaddr>>,
 }
 
 impl EventLoop {
@@ -84,6 +86,7 @@ impl EventLoop {
             answers_in,
             answers,
             content: std::sync::Arc::new(tokio::sync::Semaphore::new(CONTENT_MAX)),
+            known: None,
         }
     }
 
@@ -210,6 +213,7 @@ impl EventLoop {
             NetEvent::PeerConnected(peer) => tracing::debug!(%peer, "connected"),
             NetEvent::PeerDisconnected(peer) => tracing::debug!(%peer, "disconnected"),
             NetEvent::Listening(address) => tracing::debug!(%address, "listening"),
+            NetEvent::Known(known) => self.known = Some(known),
         }
     }
 
@@ -269,6 +273,12 @@ impl EventLoop {
                 Effect::Persist(more) => ops.extend(more),
                 other => after.push(other),
             }
+        }
+        if let Some(known) = self.known.take() {
+            let disk = self.disk.clone();
+            fetch::blocking(move || disk.put_known(&known))
+                .await
+                .map_err(|e| format!("cannot write: {e}"))?;
         }
         if !ops.is_empty() {
             let disk = self.disk.clone();

@@ -117,10 +117,10 @@ impl Node {
     /// [`NodeError`] when the directory or a listening address cannot be had. A chain that does not answer is no error: the node waits.
     pub async fn start(config: NodeConfig) -> Result<Self, NodeError> {
         let (dir, profile) = (config.data_dir.clone(), config.profile.clone());
-        let (disk, restored) = blocking(move || {
+        let (disk, restored, known) = blocking(move || {
             let disk = Disk::open(&dir, &profile)?;
-            let restored = disk.restore()?;
-            Ok::<_, assay_storage::StoreError>((disk, restored))
+            let (restored, known) = (disk.restore()?, disk.known()?);
+            Ok::<_, assay_storage::StoreError>((disk, restored, known))
         })
         .await?;
         let core_config = assay_protocol::core::Config {
@@ -146,6 +146,7 @@ impl Node {
             .iter()
             .filter_map(|a| a.parse().ok())
             .collect();
+        net_config.known = known;
         net_config.topics = vec![topic(&config.profile.name, "class")];
         let (net, net_events) = Net::start(net_config).await?;
 

@@ -129,6 +129,18 @@ impl Driver {
         entry.relay = offers(relay::HOP_PROTOCOL_NAME.as_ref());
         let newly_node = is_node && !entry.node;
         entry.node |= is_node;
+        if entry.node {
+            let swarm = &self.swarm;
+            match entry.dialled_address() {
+                Some(address) => self
+                    .book
+                    .reached(peer, address, |other| swarm.is_connected(other)),
+                None => {
+                    let announced = routing::usable(&peer, &info.listen_addrs, self.policy);
+                    self.book.called(peer, announced);
+                }
+            }
+        }
 
         let table = &mut self.swarm.behaviour_mut().kad;
         routing::learn(
