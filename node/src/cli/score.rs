@@ -1,18 +1,21 @@
 //! `assay score`: labels and a judgement of every worker from a file of answers. Needs no node, no folder and no network.
 
-use std::{io, io::BufWriter, path::Path};
+use std::{io, io::BufWriter, path::Path, time::Duration};
 
 use assay_protocol::id::Hash;
+use indicatif::{HumanCount, ProgressBar, ProgressFinish};
 
 use super::{
     args::ScoreArgs,
     failure::{Exit, Failure},
     text::{self, Printer},
 };
-use crate::score::{self, Options, ScoreError, Summary};
+use crate::score::{self, Options, ScoreError, Stage, Summary};
 
 /// Bytes gathered before they are written to standard output.
 const OUTPUT_BYTES: usize = 64 << 10;
+/// How often the sign moves that the inference is still at work.
+const TICK: Duration = Duration::from_millis(100);
 
 /// Checks explanations, or scores: the result goes to standard output as CSV, the summary to standard error; with `--json` the summary to standard output.
 ///
@@ -38,14 +41,42 @@ pub fn run(args: &ScoreArgs, printer: Printer) -> Result<(), Failure> {
         frame: args.frame.clone(),
     };
     if printer.json {
-        let summary = score::run(&options, None).map_err(failure)?;
+        let summary = score::run(&options, None, &|_| ()).map_err(failure)?;
         return printer.data(&summary);
     }
+    // Seen on a terminal only.
+    let bar = ProgressBar::new_spinner().with_finish(ProgressFinish::AndClear);
     let mut out = BufWriter::with_capacity(OUTPUT_BYTES, io::stdout().lock());
-    let summary = score::run(&options, Some(&mut out)).map_err(failure)?;
+    let summary = score::run(&options, Some(&mut out), &|stage| show(&bar, labels, stage));
+    drop(bar);
+    let summary = summary.map_err(failure)?;
     drop(out);
     say(&summary, labels, printer);
     Ok(())
+}
+
+/// Shows how far a run is.
+fn show(bar: &ProgressBar, file: &Path, stage: Stage) {
+    if bar.is_hidden() {
+        return;
+    }
+    match stage {
+        Stage::Reading { bytes, total } => {
+            let done = match (bytes * 100).checked_div(total) {
+                Some(percent) => format!("{percent} %"),
+                None => format!("{} bytes", HumanCount(bytes)),
+            };
+            let name = text::harmless(&file.display().to_string(), false);
+            bar.set_message(format!("reading {name}: {done}"));
+            bar.tick();
+        }
+        Stage::Scoring { answers } => {
+            bar.set_message(format!("scoring {} answers", HumanCount(answers)));
+            bar.enable_steady_tick(TICK);
+        }
+        // The result may go to the same terminal.
+        Stage::Writing => bar.finish_and_clear(),
+    }
 }
 
 /// Says of each explanation whether it is right; if one is not, the command fails.

@@ -43,7 +43,7 @@ pub fn read_crowd(answers: &Path, truth: Option<&Path>) -> Result<CrowdData, Sco
         Some(Known::Labels(facts)) => facts,
         _ => Vec::new(),
     };
-    let mut file = read(answers, Kind::Class, &facts)?;
+    let mut file = read(answers, Kind::Class, &facts, &|_| ())?;
     file.drop_repeated();
     if file.labels.len() > usize::from(u16::MAX) {
         let why = format!(

@@ -110,6 +110,25 @@ pub struct Options {
     pub frame: Option<String>,
 }
 
+/// What a run is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Reading the answers.
+    Reading {
+        /// Bytes read.
+        bytes: u64,
+        /// Bytes of the file; zero where that is not known.
+        total: u64,
+    },
+    /// Inferring labels, and judging workers.
+    Scoring {
+        /// Rows with an answer.
+        answers: u64,
+    },
+    /// Writing the result, from here on.
+    Writing,
+}
+
 /// What was done, for people and scripts.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Summary {
@@ -222,11 +241,16 @@ struct Context<'a> {
 /// Columns of the result on standard output.
 const RESULT_COLUMNS: usize = 2;
 
-/// Scores a file. The result goes to `out`, if wanted, and to the folder of the options; the rest to the summary.
+/// Scores a file. The result goes to `out`, if wanted, and to the folder of the options; the rest to the summary. `progress` is told how
+/// far the run is.
 ///
 /// # Errors
 /// [`ScoreError`] says which file, which line, and what would be right.
-pub fn run(options: &Options, out: Option<&mut dyn Write>) -> Result<Summary, ScoreError> {
+pub fn run(
+    options: &Options,
+    out: Option<&mut dyn Write>,
+    progress: &dyn Fn(Stage),
+) -> Result<Summary, ScoreError> {
     let kind = options.kind;
     let known = |path: &PathBuf| votes::read_known(path, kind);
     let mut context = Context {
@@ -246,7 +270,10 @@ pub fn run(options: &Options, out: Option<&mut dyn Write>) -> Result<Summary, Sc
             }
         }
     }
-    let mut votes = votes::read(&options.labels, kind, &context.gold)?;
+    let mut votes = votes::read(&options.labels, kind, &context.gold, progress)?;
+    progress(Stage::Scoring {
+        answers: votes.rows.len() as u64,
+    });
     if let Some(task) = &options.explain
         && votes.tasks.find(task).is_none()
     {
@@ -284,6 +311,7 @@ pub fn run(options: &Options, out: Option<&mut dyn Write>) -> Result<Summary, Sc
         }
         (Kind::Review, _) => review::score(&votes, &context)?,
     };
+    progress(Stage::Writing);
     if let Some(folder) = &options.out {
         summary.files = folder::write(folder, &outcome, &votes.workers)?;
     }

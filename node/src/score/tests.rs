@@ -37,7 +37,7 @@ fn file(bytes: impl AsRef<[u8]>) -> (TempDir, PathBuf) {
 fn score(kind: Kind, bytes: impl AsRef<[u8]>) -> Result<(String, Summary), ScoreError> {
     let (_folder, path) = file(bytes);
     let mut out = Vec::new();
-    let summary = run(&options(kind, &path), Some(&mut out))?;
+    let summary = run(&options(kind, &path), Some(&mut out), &|_| ())?;
     Ok((String::from_utf8(out).unwrap(), summary))
 }
 
@@ -125,7 +125,7 @@ fn the_order_of_the_rows_changes_no_byte_of_any_kind() {
             let out = folder.path().join("out");
             wanted.out = Some(out.clone());
             let mut stdout = Vec::new();
-            run(&wanted, Some(&mut stdout)).unwrap();
+            run(&wanted, Some(&mut stdout), &|_| ()).unwrap();
             let mut files = vec![("standard output".to_owned(), stdout)];
             for entry in fs::read_dir(&out).unwrap() {
                 let entry = entry.unwrap();
@@ -313,14 +313,14 @@ fn truth_is_measured_and_gold_is_certain_and_left_out_of_it() {
     fs::write(&truth, "task,label\nt,x\nu,never seen\nv,y\nnobody,x\n").unwrap();
     let mut wanted = options(Kind::Class, &path);
     wanted.truth = vec![truth];
-    let summary = run(&wanted, None).unwrap();
+    let summary = run(&wanted, None, &|_| ()).unwrap();
     assert_eq!(summary.measured, Some(3));
     assert!((summary.measures["accuracy"] - 1.0 / 3.0).abs() < 1e-12);
     let gold = folder.path().join("gold.csv");
     fs::write(&gold, "task,label\nv,new label\nw,x\n").unwrap();
     wanted.gold = Some(gold);
     let mut out = Vec::new();
-    let summary = run(&wanted, Some(&mut out)).unwrap();
+    let summary = run(&wanted, Some(&mut out), &|_| ()).unwrap();
     assert_eq!((summary.measured, summary.gold), (Some(2), 1));
     assert!(String::from_utf8(out).unwrap().contains("v,new label\n"));
 }
@@ -335,7 +335,7 @@ fn an_explanation_names_votes_skills_and_what_would_change() {
     let mut wanted = options(Kind::Class, &path);
     wanted.explain = Some("t7".to_owned());
     let mut out = Vec::new();
-    let summary = run(&wanted, Some(&mut out)).unwrap();
+    let summary = run(&wanted, Some(&mut out), &|_| ()).unwrap();
     let Some(Why::Checkable(explanation)) = &summary.explanation else {
         panic!("{:?}", summary.explanation);
     };
@@ -348,18 +348,18 @@ fn an_explanation_names_votes_skills_and_what_would_change() {
     assert!(out.ends_with(&format!("score root {root}\n")), "{out}");
 
     wanted.explain_worker = Some(explanation.votes[1].worker.clone());
-    let one = run(&wanted, None).unwrap().explanation;
+    let one = run(&wanted, None, &|_| ()).unwrap().explanation;
     let Some(Why::Checkable(one)) = one else {
         panic!("{one:?}");
     };
     assert_eq!(one.votes, explanation.votes[1..2]);
     assert_eq!(one.answers, given as u64);
     wanted.explain_worker = Some("nobody".to_owned());
-    let error = run(&wanted, None).unwrap_err().to_string();
+    let error = run(&wanted, None, &|_| ()).unwrap_err().to_string();
     assert!(error.contains("\"nobody\" gave no answer"), "{error}");
     wanted.explain_worker = None;
     wanted.explain = Some("nowhere".to_owned());
-    let error = run(&wanted, None).unwrap_err().to_string();
+    let error = run(&wanted, None, &|_| ()).unwrap_err().to_string();
     assert!(error.contains("nobody answered the task \"nowhere\""));
 }
 
@@ -372,7 +372,7 @@ fn an_explanation_of_a_file_is_checked_from_itself_and_every_changed_field_is_na
     let (folder, path) = file(text("task,worker,label", &rows));
     let mut wanted = options(Kind::Class, &path);
     wanted.explain = Some("t7".to_owned());
-    let summary = serde_json::to_value(run(&wanted, None).unwrap()).unwrap();
+    let summary = serde_json::to_value(run(&wanted, None, &|_| ()).unwrap()).unwrap();
     let why = folder.path().join("why.json");
     let check = |value: &serde_json::Value, root: Option<Hash>| {
         fs::write(&why, value.to_string()).unwrap();
@@ -439,7 +439,7 @@ fn objects_of_two_scores_are_not_taken_for_one() {
         let mut wanted = options(Kind::Class, &path);
         wanted.explain = Some("t".to_owned());
         wanted.explain_worker = Some("a".to_owned());
-        both.push(serde_json::to_value(run(&wanted, None).unwrap()).unwrap());
+        both.push(serde_json::to_value(run(&wanted, None, &|_| ()).unwrap()).unwrap());
     }
     let why = folder.path().join("why.json");
     fs::write(&why, serde_json::to_vec(&both).unwrap()).unwrap();
@@ -455,7 +455,7 @@ fn parquet_files_hold_the_rows_of_the_csv() {
     let mut wanted = options(Kind::Class, &path);
     let out = folder.path().join("out");
     wanted.out = Some(out.clone());
-    run(&wanted, None).unwrap();
+    run(&wanted, None, &|_| ()).unwrap();
     let parquet = fs::File::open(out.join("labels.parquet")).unwrap();
     let reader = SerializedFileReader::new(parquet).unwrap();
     let rows: Vec<_> = reader
@@ -550,4 +550,27 @@ proptest! {
             prop_assert_eq!(names.find(name), Some(place[number as usize]));
         }
     }
+}
+
+#[test]
+fn a_run_tells_how_far_it_is() {
+    let (_folder, path) = file("task,worker,label\n1,a,x\n1,b,x\n2,a,\n");
+    let stages = std::cell::RefCell::new(Vec::new());
+    run(&options(Kind::Class, &path), None, &|stage| {
+        stages.borrow_mut().push(stage);
+    })
+    .unwrap();
+    let total = fs::metadata(&path).unwrap().len();
+    let mut stages = stages.into_inner();
+    // The end of the file is met once more than there are bytes.
+    stages.dedup();
+    let wanted = [
+        Stage::Reading {
+            bytes: total,
+            total,
+        },
+        Stage::Scoring { answers: 2 },
+        Stage::Writing,
+    ];
+    assert_eq!(stages, wanted);
 }

@@ -4,10 +4,14 @@
 //! Invariants: tasks, workers and labels are numbered by their names' byte order; rows keep the order of the file, which matters for
 //! nothing but the choice among several answers of one worker to one task.
 
-use std::{fs::File, path::Path};
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
 
 use super::{
-    Kind,
+    Kind, Stage,
     error::ScoreError,
     names::{Collector, NameError, Names, ShortName},
     read::{ROW_BYTES_MAX, ReadError, Rows},
@@ -83,10 +87,41 @@ struct Unnumbered {
     line: u64,
 }
 
+/// A file that tells how much of it was read.
+struct Source<'a> {
+    file: File,
+    bytes: u64,
+    total: u64,
+    progress: &'a dyn Fn(Stage),
+}
+
+impl Read for Source<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        self.bytes += count as u64;
+        (self.progress)(Stage::Reading {
+            bytes: self.bytes,
+            total: self.total,
+        });
+        Ok(count)
+    }
+}
+
 /// Opens a file and reads its header.
-fn open(path: &Path) -> Result<(Rows<File>, Vec<String>), ScoreError> {
-    let file = File::open(path).map_err(|error| ScoreError::io("read", path, error))?;
-    let mut rows = Rows::new(file).map_err(|error| stopped(path, 1, error))?;
+fn open<'a>(
+    path: &Path,
+    progress: &'a dyn Fn(Stage),
+) -> Result<(Rows<Source<'a>>, Vec<String>), ScoreError> {
+    let failed = |error| ScoreError::io("read", path, error);
+    let file = File::open(path).map_err(failed)?;
+    let source = Source {
+        // Pipes have no length.
+        total: file.metadata().map_err(failed)?.len(),
+        file,
+        bytes: 0,
+        progress,
+    };
+    let mut rows = Rows::new(source).map_err(|error| stopped(path, 1, error))?;
     if !advance(&mut rows, path)? {
         return Err(ScoreError::whole(
             path,
@@ -102,7 +137,7 @@ fn open(path: &Path) -> Result<(Rows<File>, Vec<String>), ScoreError> {
     Ok((rows, header))
 }
 
-fn advance(rows: &mut Rows<File>, path: &Path) -> Result<bool, ScoreError> {
+fn advance(rows: &mut Rows<Source<'_>>, path: &Path) -> Result<bool, ScoreError> {
     rows.advance()
         .map_err(|error| stopped(path, rows.line(), error))
 }
@@ -162,8 +197,13 @@ impl Columns {
 }
 
 /// Reads a file of answers. The labels of gold are numbered along, so that a label that only gold has is a class as well.
-pub(super) fn read(path: &Path, kind: Kind, gold: &[Fact]) -> Result<Votes, ScoreError> {
-    let (mut rows, header) = open(path)?;
+pub(super) fn read(
+    path: &Path,
+    kind: Kind,
+    gold: &[Fact],
+    progress: &dyn Fn(Stage),
+) -> Result<Votes, ScoreError> {
+    let (mut rows, header) = open(path, progress)?;
     let columns = Columns::find(kind, &header, path)?;
     let mut votes = Votes {
         sided: columns.sides.is_some(),
@@ -441,7 +481,7 @@ pub(super) enum Known {
 
 /// Reads a file of truth or gold.
 pub(super) fn read_known(path: &Path, kind: Kind) -> Result<Known, ScoreError> {
-    let (mut rows, header) = open(path)?;
+    let (mut rows, header) = open(path, &|_| ())?;
     let task = find(&header, TASK).ok_or_else(|| missing(path, &header, &TASK[..2]))?;
     let score = find(&header, &["score"]).filter(|_| matches!(kind, Kind::Pair | Kind::Ranking));
     let group = find(&header, &["group"]);
