@@ -10,6 +10,6 @@ use super::algorithm_id;
 fn the_algorithm_id_changes_only_on_purpose() {
     assert_eq!(
         hex::encode(algorithm_id()),
-        "3c9a086fac97abacf1350f384923a1b92647d66beab310fccf12269c1ba186c1"
+        "f5d2e48f9d7b5d50fa586b3b4c2f04f6075513fc1aea20eb7bde3de00e04c8b7"
     );
 }

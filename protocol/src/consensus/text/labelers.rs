@@ -5,7 +5,8 @@
 //! the crowd usually confirms is the share of words that it usually has right, and a labeler's share of right words is what is confirmed of
 //! theirs over that root. The weight is the information in a word of the labeler's, minus the logarithm of their share of wrong words,
 //! over the crowd's: who is wrong half as often counts a fixed amount more, so that differences count for more in a good crowd, where
-//! they are of skill, than in one that mostly disagrees, where they are of taste. A few pseudo-items draw it to one.
+//! they are of skill, than in one that mostly disagrees, where they are of taste. Nothing draws a short record to one: what few answers
+//! say of their giver, they say of themselves too.
 //!
 //! **Shared errors.** Two people who make their own mistakes leave the consensus in different directions: the distance between them is
 //! the sum of their distances from it. (The answer closest to the others stands for the consensus here, as good for this as the text that
@@ -33,8 +34,6 @@ use super::align::Distance;
 use super::words::Index;
 use crate::consensus::fixed::{self, FRACTION_BITS, ONE};
 
-/// Pseudo-items that draw a weight towards one, in items.
-pub(super) const PRIOR_ITEMS: u64 = 3;
 /// Largest weight, Q16.
 pub(super) const WEIGHT_MAX_Q16: u64 = 8 << 16;
 /// Smallest and largest share of wrong words that are told apart, Q16.
@@ -42,9 +41,9 @@ pub(super) const WRONG_Q16: (i64, i64) = (655, 64_225);
 /// Fewest shared items before shared errors count, in items.
 pub(super) const SHARED_MIN: u32 = 3;
 /// Words of independent errors that are added to every pair's record, in words.
-pub(super) const SHARED_DOUBT: i64 = 8;
+pub(super) const SHARED_DOUBT: i64 = 16;
 /// Smallest share of common errors that counts, Q16.
-pub(super) const SHARED_LEAST_Q16: i64 = 9830;
+pub(super) const SHARED_LEAST_Q16: i64 = 6554;
 /// Weight of a gold item against an item judged by other labelers.
 pub(super) const GOLD_WEIGHT: i64 = 2;
 /// Evidence of no skill that is added to everybody's record, in whole distances, Q16.
@@ -261,7 +260,7 @@ pub(super) fn weights(
     surplus
         .into_iter()
         .map(|(sum, items)| {
-            let own = information(usual + sum / (items + PRIOR_ITEMS) as i64, usual);
+            let own = information(usual + sum / items.max(1) as i64, usual);
             ((own << FRACTION_BITS) / crowd).clamp(1, WEIGHT_MAX_Q16) as u32
         })
         .collect()

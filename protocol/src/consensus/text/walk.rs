@@ -9,7 +9,7 @@
 /// Cost of a word too many, too few or wrong, in thousandths.
 pub(super) const WORD: u64 = 1000;
 /// Discount on replacing a word by one that is spelled the same, in thousandths; other spellings get it in proportion to what they share.
-pub(super) const KINSHIP: u64 = 300;
+pub(super) const KINSHIP: u64 = 250;
 /// Words that share less than this of their letters are strangers, in thousandths.
 pub(super) const KIN_MIN: u64 = 500;
 /// Most steps of the walk, in words changed.
