@@ -10,6 +10,6 @@ use super::algorithm_id;
 fn the_algorithm_id_changes_only_on_purpose() {
     assert_eq!(
         hex::encode(algorithm_id()),
-        "f5d2e48f9d7b5d50fa586b3b4c2f04f6075513fc1aea20eb7bde3de00e04c8b7"
+        "a87a1c6d91d6e7e632e6d6adda39cc5f7a57e6caa22064dbf6b07b59fec3f19f"
     );
 }

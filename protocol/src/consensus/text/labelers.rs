@@ -1,4 +1,4 @@
-//! What the texts say about labelers: weight, shared errors, skill.
+//! What the texts say about labelers: weight, shared errors, length, skill.
 //!
 //! **Weight.** The mean distance of a labeler's answers from the others' answers to the same items, against the mean of each item, gives
 //! the share of words that are not confirmed. A word is confirmed when neither the labeler nor the other errs there, so the root of what
@@ -13,6 +13,12 @@
 //! is published and far cheaper.) `(d(a, c) + d(b, c) - d(a, b)) / 2`, the Gromov product, is the way that both go together. Where
 //! it exceeds the crowd's usual share of the shorter way, the two have a source in common (the same translation program, one
 //! person with two accounts), and their votes on the same item share weight. Agreement on what the consensus says costs nothing.
+//!
+//! **Length.** Some crowds leave out what they do not understand, others paraphrase. Where those who say more are closer to the rest, the others
+//! left something out that is true, and so did, more often than not, whoever has no word where half of the weight has one. The regression
+//! of an answer's distance from the rest on its length, both against the item's mean, shows it; a crowd whose words agree by chance alone
+//! has a slope of a half of its mean distance (a longer answer is a word further away for each word more, a shorter one no nearer), and as far
+//! as the slope is below that, a word more is worth something to a text. It is never worth less than nothing.
 //!
 //! **Skill.** With distances normalised by the longer text:
 //!
@@ -44,6 +50,12 @@ pub(super) const SHARED_MIN: u32 = 3;
 pub(super) const SHARED_DOUBT: i64 = 16;
 /// Smallest share of common errors that counts, Q16.
 pub(super) const SHARED_LEAST_Q16: i64 = 6554;
+/// Most that a word more is worth to a text, in thousandths of a word.
+pub(super) const LENGTH_MAX: u32 = 200;
+/// What a word more is worth where the longer answers are closer by a word for each, in thousandths of a word.
+pub(super) const LENGTH_SHARE: u32 = 200;
+/// Furthest from the usual length of an item's answers that tells more than nearer ones, Q16 of it.
+pub(super) const LENGTH_FAR_Q16: i64 = 1 << 15;
 /// Weight of a gold item against an item judged by other labelers.
 pub(super) const GOLD_WEIGHT: i64 = 2;
 /// Evidence of no skill that is added to everybody's record, in whole distances, Q16.
@@ -231,7 +243,7 @@ pub(super) fn weights(
     distances: &Distances,
     table: &TextTable,
     shared: &Shared,
-) -> Vec<u32> {
+) -> (Vec<u32>, i64) {
     // Per labeler: surplus distance over the item's mean, and items.
     let mut surplus = vec![(0i64, 0u64); index.labelers];
     let (mut all, mut count) = (0u64, 0u64);
@@ -257,13 +269,41 @@ pub(super) fn weights(
     }
     let usual = (all / count.max(1)).min(u64::from(ONE)) as i64;
     let crowd = information(usual, usual);
-    surplus
-        .into_iter()
-        .map(|(sum, items)| {
-            let own = information(usual + sum / items.max(1) as i64, usual);
-            ((own << FRACTION_BITS) / crowd).clamp(1, WEIGHT_MAX_Q16) as u32
-        })
-        .collect()
+    let weight = |(sum, items): (i64, u64)| {
+        let own = information(usual + sum / items.max(1) as i64, usual);
+        ((own << FRACTION_BITS) / crowd).clamp(1, WEIGHT_MAX_Q16) as u32
+    };
+    (surplus.into_iter().map(weight).collect(), usual)
+}
+
+/// What a word more is worth to a text, in thousandths of a word; `usual` is the crowd's mean distance, Q16.
+pub(super) fn length_worth(index: &Index<'_>, distances: &Distances, usual: i64) -> u32 {
+    // How far an answer's length and its distance from the others are off the item's mean, over the mean length: product and square.
+    let (mut product, mut square) = (0i128, 0i128);
+    for item in 0..index.items() {
+        let texts = &index.texts[index.votes(item)];
+        let count = texts.len() as i64;
+        let words: i64 = texts.iter().map(|text| text.words.len() as i64).sum();
+        if texts.len() < LENGTH_VOTES_MIN || words == 0 {
+            continue;
+        }
+        let away = |own: usize| -> i64 {
+            let row = distances.row(index, item, own);
+            row.iter().map(|&distance| i64::from(distance)).sum()
+        };
+        let all: i64 = (0..texts.len()).map(away).sum();
+        for (own, text) in texts.iter().enumerate() {
+            let longer = (count * text.words.len() as i64 - words) * i64::from(ONE) / words;
+            let longer = i128::from(longer.clamp(-LENGTH_FAR_Q16, LENGTH_FAR_Q16));
+            let further = (count * away(own) - all) * i64::from(ONE) / ((count - 1) * words);
+            product += longer * i128::from(further);
+            square += longer * longer;
+        }
+    }
+    let chance = i128::from(usual / 2) * square;
+    let worth = (chance - product * i128::from(ONE)) * i128::from(LENGTH_SHARE)
+        / (square * i128::from(ONE)).max(1);
+    worth.clamp(0, i128::from(LENGTH_MAX)) as u32
 }
 
 /// Information in a word of somebody whose words are unconfirmed with this share, where it is usually the other, both Q16; in bits, Q16:
@@ -275,6 +315,9 @@ fn information(unconfirmed: i64, usual: i64) -> u64 {
     let share = wrong.clamp(WRONG_Q16.0, WRONG_Q16.1);
     fixed::log2(u64::from(ONE)).abs_diff(fixed::log2(share.unsigned_abs()))
 }
+
+/// Fewest answers of an item that tell something about lengths.
+pub(super) const LENGTH_VOTES_MIN: usize = 3;
 
 /// Pairs of labelers with enough common items to tell whether they share errors.
 pub(super) struct Pairs {

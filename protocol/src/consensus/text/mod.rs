@@ -3,13 +3,14 @@
 //! ```text
 //! answers -> words -> distances -> central answers -> network, walk -> texts
 //!                                    | ^ ROUNDS
-//!                           shared errors, weights
+//!                           shared errors, weights, worth of a word more
 //! ```
 //!
 //! Per item: the answer with the least weighted distance from the others starts a word transition network, the others join by their
 //! distance from it, slots are voted on (weighted ROVER); the voted text is then changed word by word while that lowers its expected
-//! distance from the answers (minimum Bayes risk); at last each word gets the heaviest of the spellings that the answers give it, and the
-//! marks before and after it that the answers have in its place. Where answers of half of the weight are one text, the walk begins there.
+//! distance from the answers (minimum Bayes risk) less what its words are worth; at last each word gets the heaviest of the spellings that the
+//! answers give it, and the marks before and after it that the answers have in its place. Where answers of half of the weight are one
+//! text, the walk begins there.
 //!
 //! | file | what |
 //! |---|---|
@@ -17,7 +18,7 @@
 //! | `align` | distance, network |
 //! | `walk` | steps to the median text |
 //! | `spelling` | case and marks of the chosen words |
-//! | `labelers` | weights, shared errors, skill |
+//! | `labelers` | weights, shared errors, worth of a word more, skill |
 //!
 //! What it does not do: no language model, no dictionary, no repair of characters inside a word that nobody spelled that way.
 //! Invariants: a pure function of the set of votes and the gold; the order of the votes changes nothing; an item's text is a function of
@@ -49,7 +50,7 @@ use super::fixed::{FRACTION_BITS, ONE};
 use super::hash_parameters;
 
 /// Name and version of the method; raise it with any change of behaviour.
-const METHOD: &str = "assay/consensus/text/4";
+const METHOD: &str = "assay/consensus/text/5";
 /// Rounds of central answers against weights; the last one gives the texts.
 const ROUNDS: u32 = 3;
 
@@ -75,6 +76,10 @@ pub(super) fn hash_method(hasher: &mut blake3::Hasher) {
             u64::from(labelers::SHARED_MIN),
             labelers::SHARED_DOUBT.unsigned_abs(),
             labelers::SHARED_LEAST_Q16.unsigned_abs(),
+            u64::from(labelers::LENGTH_SHARE),
+            u64::from(labelers::LENGTH_MAX),
+            labelers::LENGTH_FAR_Q16.unsigned_abs(),
+            labelers::LENGTH_VOTES_MIN as u64,
             labelers::GOLD_WEIGHT.unsigned_abs(),
             labelers::DOUBT_Q16.unsigned_abs(),
         ],
@@ -109,6 +114,8 @@ pub struct TextTable {
     pub weight: Vec<u32>,
     /// Pairs with a common source of errors: smaller labeler, larger labeler, share (Q16); sorted.
     pub shared: Vec<(u32, u32, u32)>,
+    /// What a word more is worth to a text, in thousandths of a word of all answers.
+    pub longer: u32,
 }
 
 impl TextTable {
@@ -118,6 +125,7 @@ impl TextTable {
                 .weight
                 .iter()
                 .all(|&weight| (1..=labelers::WEIGHT_MAX_Q16).contains(&u64::from(weight)))
+            && self.longer <= labelers::LENGTH_MAX
             && self.shared.iter().all(|pair| pair.2 <= ONE)
             && self.shared.is_sorted_by(|x, y| (x.0, x.1) < (y.0, y.1));
         if fits {
@@ -135,7 +143,7 @@ pub struct TextResult {
     pub items: Vec<TextItem>,
     /// One entry per labeler.
     pub labelers: Vec<TextLabeler>,
-    /// Weights and shared errors.
+    /// Weights, shared errors, worth of a word more.
     pub table: TextTable,
 }
 
@@ -151,8 +159,10 @@ pub fn infer_text(input: &TextInput<'_>) -> Result<TextResult, ConsensusError> {
     let mut table = TextTable {
         weight: vec![ONE; index.labelers],
         shared: Vec::new(),
+        longer: 0,
     };
     let mut shared = Shared::new(&table);
+    let mut usual = 0;
     let mut centres: Vec<Option<usize>> = Vec::with_capacity(index.items());
     for _ in 1..ROUNDS {
         centres.clear();
@@ -163,8 +173,9 @@ pub fn infer_text(input: &TextInput<'_>) -> Result<TextResult, ConsensusError> {
         table.shared =
             labelers::shared_errors(&index, &distances, &mut desk.measure, &pairs, &centres);
         shared = Shared::new(&table);
-        table.weight = labelers::weights(&index, &distances, &table, &shared);
+        (table.weight, usual) = labelers::weights(&index, &distances, &table, &shared);
     }
+    table.longer = labelers::length_worth(&index, &distances, usual);
     let mut votes = vec![0u32; index.labelers];
     for &labeler in &index.labeler {
         votes[labeler as usize] += 1;
@@ -273,7 +284,7 @@ impl Desk {
         index: &Index<'_>,
         distances: &Distances,
         item: usize,
-        weights: &[u64],
+        (weights, longer): (&[u64], u32),
     ) -> Vec<u32> {
         let texts: Vec<&[u32]> = index.texts[index.votes(item)]
             .iter()
@@ -290,7 +301,7 @@ impl Desk {
             let own = if *entry.0 == 0 { *entry.1 } else { 0 };
             (sum.0 + own, sum.1 + *entry.1)
         });
-        if walk::is_median(same, all) {
+        if walk::is_median(same, all, longer) {
             return texts[centre].to_vec();
         }
         let (mut start, mut distant) = (texts[centre].to_vec(), from_centre.to_vec());
@@ -308,7 +319,7 @@ impl Desk {
             self.measure
                 .each(&start, others, |distance| distant.push(distance));
         }
-        match Median::new(&texts, weights, &index.dictionary, start.len()) {
+        match Median::new(&texts, weights, &index.dictionary, (start.len(), longer)) {
             Some(median) => median.walk(&start, &distant, &mut self.room),
             None if least <= weighted(&distant, weights) => texts[centre].to_vec(),
             None => start,
@@ -340,7 +351,7 @@ impl Desk {
             };
         }
         let weights = weights_of(&index.labeler[votes.clone()], table);
-        let words = self.words(index, distances, item, &weights);
+        let words = self.words(index, distances, item, (&weights, table.0.longer));
         let texts = &index.texts[votes.clone()];
         let mut places: Vec<Place<'_>> = vec![Place::default(); words.len()];
         let (mut agreement, mut all) = (0u64, u64::from(ONE));

@@ -1,4 +1,5 @@
-//! The walk to a median text: one changed word at a time, as long as that brings the text closer to the weighted answers.
+//! The walk to a median text: one changed word at a time, as long as that brings the text closer to the weighted answers; words have a worth of
+//! their own beside that.
 //!
 //! Source: the greedy perturbation method for generalised median strings (Kohonen 1985; Martinez-Hinarejos, Juan, Casacuberta 2000), each
 //! round of which looks at every deletion, replacement and insertion at once, from the distances of all beginnings and of all ends.
@@ -27,9 +28,11 @@ const STEP: i32 = WORD as i32;
 const NEVER: i32 = 1 << 28;
 
 /// Whether a text is as good as all that one change leads to because answers of the weight `same`, among answers of the weight `all`, are
-/// that very text: a change takes at least a replacement by kin from each of them and gives at most a word to each of the others.
-pub(super) fn is_median(same: u64, all: u64) -> bool {
-    same * (WORD - KINSHIP) >= (all - same) * WORD
+/// that very text: a change takes at least a replacement by kin from each of them and gives at most a word to each of the others, and a
+/// word more is worth `longer`.
+pub(super) fn is_median(same: u64, all: u64, longer: u32) -> bool {
+    let other = (all - same) * WORD;
+    same * (WORD - KINSHIP) >= other && same * WORD >= other + all * u64::from(longer)
 }
 
 /// The answers of one item with the words among them numbered from zero, and who is kin to whom.
@@ -43,6 +46,8 @@ pub(super) struct Median {
     kin: Vec<(usize, usize, i32)>,
     /// First entry there of each word, and the end.
     kin_of: Vec<usize>,
+    /// What a word more is worth against all answers together.
+    longer: u64,
 }
 
 /// One change of a text: place and word.
@@ -175,7 +180,7 @@ impl Median {
         texts: &[&[u32]],
         weights: &[u64],
         dictionary: &[String],
-        length: usize,
+        (length, longer): (usize, u32),
     ) -> Option<Self> {
         let mut words: Vec<u32> = texts.iter().flat_map(|text| text.iter().copied()).collect();
         words.sort_unstable();
@@ -230,6 +235,7 @@ impl Median {
             kin,
             kin_of,
             words,
+            longer: weights.iter().sum::<u64>() * u64::from(longer),
         })
     }
 
@@ -290,11 +296,12 @@ impl Median {
         }
         room.bands.clear();
         room.strange.clear();
-        let mut now = 0;
+        // Every cost has the worth of the words by which its text is shorter than the longest that one change leads to.
+        let mut now = self.longer;
         // By place, what a change costs at least, less what the text costs.
-        let mut deleted = vec![0i64; m];
+        let mut deleted = vec![self.longer as i64; m];
         let mut replaced = vec![0i64; m];
-        let mut inserted = vec![0i64; m + 1];
+        let mut inserted = vec![-(self.longer as i64); m + 1];
         let mut rest: u64 = self.texts.iter().map(|entry| entry.1).sum();
         for (answer, ((other, weight, _), bound)) in self.texts.iter().zip(bounds).enumerate() {
             let width = other.len() + 2;
@@ -365,7 +372,8 @@ impl Median {
         // All zero between answers, so only what is new has to be set.
         room.row.resize(count.max(room.row.len()), 0);
         // By candidate: the cost of a word that no answer has, and what each word saves against that.
-        let mut strange = vec![0u64; candidates.len()];
+        let of_length = |candidate: &Candidate| if candidate.replaced { self.longer } else { 0 };
+        let mut strange: Vec<u64> = candidates.iter().map(of_length).collect();
         room.saved.clear();
         room.saved.resize(candidates.len() * count, 0);
         let answers = self.texts.iter().zip(&room.bands).enumerate();

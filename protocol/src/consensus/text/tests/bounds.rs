@@ -53,10 +53,11 @@ proptest! {
     fn no_table_makes_the_engine_panic(
         weight in proptest::collection::vec(any::<u32>(), 0..5),
         mut shared in proptest::collection::vec((0u32..8, 0u32..8, 0u32..70_000), 0..5),
+        longer in 0u32..300,
         texts in proptest::collection::vec((0u32..5, "[abc ]{0,12}"), 0..4),
     ) {
         shared.sort_unstable();
-        let table = TextTable { weight, shared };
+        let table = TextTable { weight, shared, longer };
         let votes: Vec<(u32, &str)> = texts.iter().map(|(labeler, text)| (*labeler, &text[..])).collect();
         let _ = text_from_table(&table, &votes, None);
     }

@@ -52,6 +52,7 @@ fn share(a: &[String], b: &[String]) -> i128 {
 struct Crowd {
     weight: Vec<i128>,
     shared: BTreeMap<(u32, u32), i128>,
+    longer: i128,
 }
 
 impl Crowd {
@@ -253,7 +254,9 @@ fn consensus(item: &[Answer], crowd: &Crowd) -> Vec<String> {
     let cost = |text: &[String]| -> i128 {
         item.iter()
             .zip(&weights)
-            .map(|(other, w)| costly_distance(text, &other.words) * w)
+            .map(|(other, w)| {
+                (costly_distance(text, &other.words) - crowd.longer * text.len() as i128) * w
+            })
             .sum()
     };
     for _ in 0..24 {
@@ -401,7 +404,7 @@ fn shared(items: &[Vec<Answer>], texts: &[Vec<String>]) -> BTreeMap<(u32, u32), 
     found
 }
 
-fn weights(items: &[Vec<Answer>], crowd: &Crowd) -> Vec<i128> {
+fn weights(items: &[Vec<Answer>], crowd: &Crowd) -> (Vec<i128>, i128) {
     let mut surplus = vec![(0, 0); crowd.weight.len()];
     let (mut all, mut count) = (0, 0);
     for item in items {
@@ -435,7 +438,32 @@ fn weights(items: &[Vec<Answer>], crowd: &Crowd) -> Vec<i128> {
     let weight = |(sum, items): (i128, i128)| {
         (bits(usual + sum / items.max(1)) * Q / bits(usual)).clamp(1, 8 * Q)
     };
-    surplus.into_iter().map(weight).collect()
+    (surplus.into_iter().map(weight).collect(), usual)
+}
+
+/// What a word more is worth.
+fn longer(items: &[Vec<Answer>], usual: i128) -> i128 {
+    let (mut product, mut square) = (0, 0);
+    for item in items.iter().filter(|item| item.len() >= 3) {
+        let count = item.len() as i128;
+        let words: i128 = item.iter().map(|a| a.words.len() as i128).sum();
+        if words == 0 {
+            continue;
+        }
+        let away =
+            |a: &Answer| -> i128 { item.iter().map(|b| edits(&a.words, &b.words) as i128).sum() };
+        let all: i128 = item.iter().map(away).sum();
+        for answer in item {
+            let more = (count * answer.words.len() as i128 - words) * Q / words;
+            let more = more.clamp(-Q / 2, Q / 2);
+            product += more * ((count * away(answer) - all) * Q / ((count - 1) * words));
+            square += more * more;
+        }
+    }
+    if square == 0 {
+        return 0;
+    }
+    ((usual / 2 * square - product * Q) * 200 / (square * Q)).clamp(0, 200)
 }
 
 fn skill(
@@ -513,7 +541,9 @@ fn plain(input: &TextInput<'_>) -> TextResult {
     let mut crowd = Crowd {
         weight: vec![Q; input.labelers as usize],
         shared: BTreeMap::new(),
+        longer: 0,
     };
+    let mut usual = 0;
     for _ in 0..2 {
         let texts: Vec<Vec<String>> = (0..items.len())
             .map(|i| {
@@ -522,8 +552,9 @@ fn plain(input: &TextInput<'_>) -> TextResult {
             })
             .collect();
         crowd.shared = shared(&items, &texts);
-        crowd.weight = weights(&items, &crowd);
+        (crowd.weight, usual) = weights(&items, &crowd);
     }
+    crowd.longer = longer(&items, usual);
     let judged = |(i, item): (usize, &Vec<Answer>)| {
         let votes = item.len() as u32;
         if let Some(text) = input.gold.get(&(i as u32)) {
@@ -573,6 +604,7 @@ fn plain(input: &TextInput<'_>) -> TextResult {
                 .iter()
                 .map(|(pair, &share)| (pair.0, pair.1, share as u32))
                 .collect(),
+            longer: crowd.longer as u32,
         },
     }
 }
