@@ -12,7 +12,7 @@ use crate::consensus::fixed::{self, ONE, log2};
 /// Strength of the crowd's accuracy in a labeler's own, in pseudo-votes.
 pub(super) const ACCURACY_STRENGTH: u64 = 4;
 /// Strength of the pooled row in a confusion matrix, in pseudo-votes.
-pub(super) const MATRIX_STRENGTH: u64 = 5;
+pub(super) const MATRIX_STRENGTH: u64 = 3;
 /// Expected counts, Q16, and what the crowd has in common.
 pub(super) struct Counts {
     classes: usize,

@@ -78,7 +78,7 @@ use super::fixed::ONE;
 use super::hash_parameters;
 
 /// Name and version of the method; raise it with any change of behaviour.
-const METHOD: &str = "assay/consensus/class/4";
+const METHOD: &str = "assay/consensus/class/5";
 
 /// Most searches for clusters, each on posteriors without the clusters found before.
 const SEARCHES_MAX: usize = 3;

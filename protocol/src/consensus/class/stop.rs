@@ -19,8 +19,8 @@
 //! calibration, one per class beyond the first, at most [`CORRELATION_STEPS_MAX`].
 //! *Why [`REPEAT`].* The rule is asked again after every vote and ends the item when it first agrees, so luck has several chances.
 //! *Why the reach.* An item may get so many votes and no more. Once those left would turn the label only if most of them dissented, they
-//! are better saved, however far the item is from the target. How many is most depends on the target: about half of the votes left at 0.95,
-//! seven in ten at 0.98, so a client who wants every label that more votes can put right can have it. The evidence of a vote is
+//! are better saved, however far the item is from the target. How many is most depends on the target: about half of the votes left at 0.90,
+//! seven in ten at 0.95, nearly all at 0.98, so a client who wants every label that more votes can put right can have it. The evidence of a vote is
 //! the log odds of a right answer over one given wrong answer, its mean over all votes of the task.
 //!
 //! Measured figures are in `SCORING.md`; the program is `examples/early_stopping.rs`. Whom to ask next is the other half of the saving,
@@ -38,9 +38,9 @@ use crate::consensus::fixed::{FRACTION_BITS, ONE, exp2_q30, log2};
 /// Odds demanded beyond those of the target because an item is judged after every vote, in Q16 bits.
 pub(super) const REPEAT: i64 = 4 << FRACTION_BITS;
 /// Odds demanded beyond those of the target per dissenting vote and step, in Q16 bits.
-pub(super) const DISSENT: i64 = 1 << FRACTION_BITS;
+pub(super) const DISSENT: i64 = 3 << FRACTION_BITS;
 /// Log2 odds of a target at which all votes left are taken to be able to turn a label together; in proportion below. In bits.
-pub(super) const REACH: i64 = 7;
+pub(super) const REACH: i64 = 6;
 /// Bits of the fraction of a power of two from `exp2_q30`.
 const POWER_BITS: i64 = 30;
 

@@ -10,6 +10,6 @@ use super::algorithm_id;
 fn the_algorithm_id_changes_only_on_purpose() {
     assert_eq!(
         hex::encode(algorithm_id()),
-        "a87a1c6d91d6e7e632e6d6adda39cc5f7a57e6caa22064dbf6b07b59fec3f19f"
+        "15aa022ddf6c5697e2efd47690c877818fbe46ba3f5e76f4c5a87cf5c7886fb0"
     );
 }

@@ -425,10 +425,10 @@ fn roots_and_explanations_keep_their_bytes_over_versions() {
     ];
     let expected = [
         "66f2ec5efbd3ef78c01ad7f104d3cea9925730ae244e5ce402784947b861cef8",
-        "679917ed2fd0ca373f01513cf8ee62286e8f7d84a86896b7b7fe1f8e856a6c1d",
-        "d3f41e76e628427779faa8eccd266aa8579fa2ca3cf640813572bf44cf001a22",
-        "187d614068e020bbc148ace0593cd51e3276f369bcd1263304084eede514b7ed",
-        "bedd50c8de773c4a7c227310a3218df43557ceeccd8cdb4e4aeaa00f04e6d482",
+        "7b4afa6e2b4434678a5bb63182a9fd3e764227cf1fa056f034faa3a75b74a406",
+        "9355ddc9a5d1214937743bde0dca11efb6ec55639eccddb11eec5ac63a6f2679",
+        "3329c9bb4341c0c3ced5d4d9b82bc359ffb5f7dae6fee6466857df9ffc71971e",
+        "5bf539e46f7eed0ccc730d4f5d8a63266ca6deeccf2a614e778f4af618ad6fb7",
     ];
     let voter = scoring.case(119).unwrap().votes.late[0].0;
     let terms = PayTerms {
@@ -449,7 +449,7 @@ fn roots_and_explanations_keep_their_bytes_over_versions() {
         (got.each_ref().map(String::as_str), hash.as_str()),
         (
             expected,
-            "f8b8bb9a66f62c9d91bed2b3f37b80441f4a1b00093daa3a82f07f547e5f079e"
+            "1a95f444e74220d35bf24ff84f9c7c6cb013ebe860f7c85cab15036dceb9033b"
         )
     );
 }

@@ -457,7 +457,7 @@ fn a_result_keeps_its_bytes_over_versions() {
     }
     assert_eq!(
         hasher.finalize().to_hex().as_str(),
-        "91428194b02524557d4db5fa70a191b3b862d56cdf699409beadc7e9016a1c4b"
+        "edf30709c652b64d5bedf999f5a49ced044ce128a45842d43d0c511a182c69c7"
     );
 }
 
