@@ -15,6 +15,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::class::{ClassInput, ClassResult, GoldPrior, Vote, infer_class};
 use super::error::ConsensusError;
 use super::fixed::{ONE, log2, normalise, ratio};
@@ -24,6 +26,8 @@ use super::hash_parameters;
 const METHOD: &str = "assay/consensus/binary/1";
 /// Pseudo-answers that draw a labeler's rates towards the crowd's, in answers.
 const RATE_STRENGTH: u64 = 3;
+/// Largest log2 odds of yes before any answer, either way, Q16: 64 bits.
+const PRIOR_MAX: u64 = 64 << 16;
 /// Weight of a gold question in what is known about a labeler, in answers.
 const GOLD_WEIGHT: u64 = 2;
 
@@ -34,7 +38,8 @@ pub(super) fn hash_method(hasher: &mut blake3::Hasher) {
 }
 
 /// What is known about one labeler's answers to binary questions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct BinaryRow {
     /// How often yes is said when yes is true, Q16, 1 to 65,535.
     pub hit: u32,
@@ -66,6 +71,13 @@ pub struct BinaryTable {
 }
 
 impl BinaryTable {
+    /// Whether it lies within the ranges of a fitted table.
+    pub(super) fn fits(&self) -> bool {
+        let rate = |rate: u32| 0 < rate && rate < ONE;
+        self.prior.unsigned_abs() <= PRIOR_MAX
+            && self.rows.iter().all(|row| rate(row.hit) && rate(row.alarm))
+    }
+
     /// Posterior of yes, Q16, from the answers (labeler, yes) to one question; answers of labelers outside the table are ignored.
     #[must_use]
     pub fn posterior(&self, answers: &[(u32, bool)]) -> u32 {

@@ -19,6 +19,7 @@
 //! | `text/` | transcriptions and other texts |
 //! | `pay` | the pay rule |
 //! | `root`, `tree` | one hash for a whole score, and proofs of its parts |
+//! | `cases/` | roots, and cases of one item, of every kind but class |
 //! | `explain` | why an item got its label and a labeler their pay, to be checked from itself |
 //!
 //! ```
@@ -40,6 +41,7 @@
 #![deny(clippy::float_arithmetic)]
 
 mod binary;
+pub mod cases;
 mod class;
 mod error;
 mod explain;
@@ -77,7 +79,7 @@ pub use multi::{
 pub use pair::{
     Comparison, MAX_COMPARISONS, MAX_OBJECTS, MAX_ORDER, ObjectResult, Outcome, PairInput,
     PairLabeler, PairResult, PairTable, Ranking, RankingInput, infer_pairs, infer_rankings,
-    object_from_table,
+    object_from_table, ranked_object_from_table,
 };
 pub use pay::{Pay, PayRule, pay};
 pub use review::{
@@ -110,6 +112,7 @@ pub fn algorithm_id() -> [u8; 32] {
     pair::hash_method(&mut hasher);
     text::hash_method(&mut hasher);
     root::hash_method(&mut hasher);
+    cases::hash_method(&mut hasher);
     *hasher.finalize().as_bytes()
 }
 

@@ -13,6 +13,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::binary::{self, BinaryTable};
 use super::class::{GoldPrior, MAX_CELLS, Vote};
 use super::error::ConsensusError;
@@ -61,7 +63,8 @@ pub struct MultiInput<'a> {
 }
 
 /// What the votes say about one item.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct MultiItem {
     /// The labels that apply, ascending.
     pub labels: Vec<u16>,
@@ -74,7 +77,8 @@ pub struct MultiItem {
 }
 
 /// What the wave says about one labeler.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct MultiLabeler {
     /// Votes given.
     pub votes: u32,
@@ -177,6 +181,12 @@ pub fn multi_item_from_table(table: &MultiTable, votes: &[MultiVote]) -> MultiIt
     join(row, votes.len() as u32, !votes.is_empty())
 }
 
+/// The item whose true set is known.
+pub(super) fn certain(labels: u16, set: &[u16], votes: u32) -> MultiItem {
+    let posteriors = (0..labels).map(|label| u32::from(set.contains(&label)) * ONE);
+    join(posteriors.collect(), votes, true)
+}
+
 /// Picks the labels above one half; the set's posterior is the product of each label's own.
 fn join(posteriors: Vec<u32>, votes: u32, known: bool) -> MultiItem {
     let mut item = MultiItem {
@@ -200,7 +210,8 @@ fn join(posteriors: Vec<u32>, votes: u32, known: bool) -> MultiItem {
     item
 }
 
-fn check(input: &MultiInput<'_>) -> Result<(), ConsensusError> {
+/// Refuses an input that is out of range, but for what the class engine refuses.
+pub(super) fn check(input: &MultiInput<'_>) -> Result<(), ConsensusError> {
     if !(1..=MAX_SET_LABELS).contains(&input.labels) {
         return Err(ConsensusError::Classes {
             classes: input.labels,

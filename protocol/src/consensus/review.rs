@@ -15,6 +15,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::binary::{self, BinaryTable};
 use super::class::{GoldPrior, MAX_CLASSES, MIN_CLASSES, Vote};
 use super::error::ConsensusError;
@@ -31,7 +33,7 @@ pub(super) fn hash_method(hasher: &mut blake3::Hasher) {
 }
 
 /// What a reviewer says about a proposed label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Verdict {
     /// It is right.
     Accept,
@@ -70,7 +72,8 @@ pub struct ReviewInput<'a> {
 }
 
 /// What the verdicts say about one proposal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ReviewItem {
     /// Probability that the proposed label is right, Q16.
     pub stands: u32,
@@ -81,7 +84,8 @@ pub struct ReviewItem {
 }
 
 /// What the wave says about one reviewer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ReviewLabeler {
     /// Verdicts given.
     pub votes: u32,
@@ -134,8 +138,7 @@ pub fn infer_review(input: &ReviewInput<'_>) -> Result<ReviewResult, ConsensusEr
         let mut result = review_item_from_table(&judged.table, proposed, &rest[..count]);
         rest = &rest[count..];
         if let Some(&label) = input.gold.get(&item) {
-            result.stands = judged.posterior[item as usize];
-            result.label = Some(label);
+            result = with_gold(result, proposed, label);
         }
         results.push(result);
     }
@@ -148,6 +151,15 @@ pub fn infer_review(input: &ReviewInput<'_>) -> Result<ReviewResult, ConsensusEr
         labelers: labelers.collect(),
         table: judged.table,
     })
+}
+
+/// The result of an item whose true class is known.
+pub(super) fn with_gold(item: ReviewItem, proposed: u16, label: u16) -> ReviewItem {
+    ReviewItem {
+        stands: u32::from(proposed == label) * ONE,
+        label: Some(label),
+        ..item
+    }
 }
 
 /// Recomputes one item from its verdicts and the table; the same result as [`infer_review`] gives for an item that is not gold.
@@ -244,7 +256,8 @@ pub fn join_review(posteriors: &mut [u32], proposed: u16, review: &ReviewItem, w
     normalise(&mut logs, posteriors);
 }
 
-fn check(input: &ReviewInput<'_>) -> Result<(), ConsensusError> {
+/// Refuses an input that is out of range, but for what the class engine refuses.
+pub(super) fn check(input: &ReviewInput<'_>) -> Result<(), ConsensusError> {
     if !(MIN_CLASSES..=MAX_CLASSES).contains(&input.classes) {
         return Err(ConsensusError::Classes {
             classes: input.classes,

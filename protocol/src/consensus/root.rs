@@ -6,7 +6,7 @@
 //! ```
 //!
 //! What for: one hash names a whole score, and any leaf of it can be shown with a short proof; see `decisions/0007`.
-//! What it does not do: it knows no leaves; each kind writes its own (`class/leaves`). Roots are not signed here.
+//! What it does not do: it knows no leaves; each kind writes its own (`class/leaves`, `cases/`). Roots are not signed here.
 //! Invariants: heads have a fixed size and keys of their own, so no head is a leaf; equal heads have equal roots and unequal ones do not.
 
 use serde::{Deserialize, Serialize};

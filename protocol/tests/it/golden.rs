@@ -17,6 +17,7 @@ use assay_protocol::{
     },
 };
 
+use crate::score_roots;
 use crate::village::{Village, profile};
 
 /// A header with a different value in each field.
@@ -185,6 +186,7 @@ fn vectors() -> BTreeMap<String, String> {
         );
     }
     all.extend(asset_vectors());
+    all.extend(score_roots::vectors());
     all.into_iter().map(|(k, v)| (k, hex::encode(v))).collect()
 }
 

@@ -14,4 +14,5 @@ mod money;
 mod order;
 mod overrule;
 mod score_digest;
+mod score_roots;
 mod village;

@@ -218,7 +218,8 @@ impl ClassScoring {
 /// # Errors
 /// [`CaseError`] names the part that does not belong to the root or cannot be scored; nothing is shown then.
 pub fn check_item(case: &ItemCase, root: &Hash) -> Result<Checked, CaseError> {
-    check_heads(case, root)?;
+    check_heads(&case.score, &case.input, root)?;
+    check_weights(case)?;
     check_leaves(case)?;
     check_rows(case)?;
     let derived = derive(case)?;
@@ -239,27 +240,35 @@ pub fn check_item(case: &ItemCase, root: &Hash) -> Result<Checked, CaseError> {
     })
 }
 
-fn shown(holds: bool, what: &'static str) -> Result<(), CaseError> {
+pub(in crate::consensus) fn shown(holds: bool, what: &'static str) -> Result<(), CaseError> {
     holds.then_some(()).ok_or(CaseError::NotShown { what })
 }
 
-fn sound(holds: bool, what: &'static str) -> Result<(), CaseError> {
+pub(in crate::consensus) fn sound(holds: bool, what: &'static str) -> Result<(), CaseError> {
     holds.then_some(()).ok_or(CaseError::Malformed { what })
 }
 
-fn check_heads(case: &ItemCase, root: &Hash) -> Result<(), CaseError> {
-    let of = case.score.root();
+/// Whether two heads belong to a root of this program's algorithm; the same for every kind.
+pub(in crate::consensus) fn check_heads(
+    score: &ScoreHead,
+    input: &InputHead,
+    root: &Hash,
+) -> Result<(), CaseError> {
+    let of = score.root();
     if of != *root {
         return Err(CaseError::OtherRoot { of, asked: *root });
     }
     let own = Hash(crate::consensus::algorithm_id());
-    if case.score.algorithm != own {
+    if score.algorithm != own {
         return Err(CaseError::OtherAlgorithm {
-            of: case.score.algorithm,
+            of: score.algorithm,
             own,
         });
     }
-    shown(case.score.input == case.input.root(), "the input head")?;
+    shown(score.input == input.root(), "the input head")
+}
+
+fn check_weights(case: &ItemCase) -> Result<(), CaseError> {
     shown(case.weights.hash() == case.score.table, "the class weights")?;
     let classes = case.weights.class_log[0].len();
     sound(

@@ -50,8 +50,8 @@ mod voting;
 #[cfg(test)]
 mod tests;
 
-pub(super) use dispute::case_without;
 pub use dispute::{CASE_VOTES_MAX, CaseError, Checked, ItemCase, VoterRow, check_item};
+pub(super) use dispute::{case_without, check_heads, shown, sound};
 pub use fraud::{FRAUD_FEATURES, fraud_features};
 pub use labelers::{Flag, LabelerResult};
 pub use leaves::{

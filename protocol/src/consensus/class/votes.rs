@@ -7,6 +7,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 use super::model::STEADY_VOTES;
 use crate::consensus::error::ConsensusError;
 
@@ -40,7 +42,7 @@ pub struct Vote {
 }
 
 /// Evidence about a labeler carried by reputation: right and wrong gold answers so far, in thousandths of an answer after decay.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct GoldPrior {
     /// Right gold answers, in thousandths.
     pub alpha_milli: u32,

@@ -30,6 +30,8 @@ mod votes;
 #[cfg(test)]
 mod tests;
 
+use serde::{Deserialize, Serialize};
+
 pub use model::PairTable;
 pub use votes::{
     Comparison, MAX_COMPARISONS, MAX_OBJECTS, MAX_ORDER, Outcome, PairInput, Ranking, RankingInput,
@@ -81,7 +83,8 @@ pub struct ObjectResult {
 }
 
 /// What the votes say about one labeler.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PairLabeler {
     /// Votes given: comparisons, or orders of several objects.
     pub votes: u32,
@@ -121,7 +124,7 @@ pub fn infer_pairs(input: &PairInput<'_>) -> Result<PairResult, ConsensusError> 
 /// # Errors
 /// [`ConsensusError`] names the first order that is out of range or names an object twice, or the limit that is exceeded.
 pub fn infer_rankings(input: &RankingInput<'_>) -> Result<PairResult, ConsensusError> {
-    Ok(infer(&Index::of_rankings(input)?))
+    Ok(infer(&Index::of_rankings(input, None)?))
 }
 
 /// Recomputes one object from the comparisons it took part in and the table of the whole result.
@@ -133,16 +136,35 @@ pub fn object_from_table(
     input: &PairInput<'_>,
     object: u32,
 ) -> Result<ObjectResult, ConsensusError> {
-    let index = Index::of_comparisons(input)?;
-    table.check(&index)?;
-    if object >= input.objects {
+    object_of(&Index::of_comparisons(input)?, table, object)
+}
+
+/// Recomputes one object from the orders that name it and the table of the whole result.
+///
+/// # Errors
+/// The same as [`infer_rankings`]; `input` has the sizes of the whole task and the orders that name the object (others are harmless).
+pub fn ranked_object_from_table(
+    table: &PairTable,
+    input: &RankingInput<'_>,
+    object: u32,
+) -> Result<ObjectResult, ConsensusError> {
+    object_of(&Index::of_rankings(input, Some(object))?, table, object)
+}
+
+fn object_of(
+    index: &Index,
+    table: &PairTable,
+    object: u32,
+) -> Result<ObjectResult, ConsensusError> {
+    table.check(index)?;
+    let mut results = model::last_step(index, table);
+    if object as usize >= results.len() {
         return Err(ConsensusError::ItemOutOfRange {
             index: 0,
             item: object,
-            items: input.objects,
+            items: results.len() as u32,
         });
     }
-    let mut results = model::last_step(&index, table);
     Ok(results.swap_remove(object as usize))
 }
 

@@ -56,16 +56,17 @@ impl PairTable {
 
     /// Refuses a table of other sizes or ranges than the task has.
     pub(super) fn check(&self, index: &Index) -> Result<(), ConsensusError> {
+        let small = |value: i64| value.unsigned_abs() <= SCORE_MAX_Q16.unsigned_abs();
         let fits = self.score.len() == index.objects
             && self.information.len() == index.objects
             && self.reliability.len() == index.labelers
-            && self.score.iter().all(|score| score.abs() <= SCORE_MAX_Q16)
+            && self.score.iter().all(|&score| small(score))
             && self
                 .information
                 .iter()
                 .all(|&value| (SCORE_PRECISION_Q16..1 << 48).contains(&value))
             && self.reliability.iter().all(|&r| 0 < r && r < ONE)
-            && self.advantage.abs() <= SCORE_MAX_Q16;
+            && small(self.advantage);
         if fits {
             Ok(())
         } else {

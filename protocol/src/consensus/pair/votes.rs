@@ -4,6 +4,8 @@
 //! What it does not do: it keeps no keys or times.
 //! Invariants of [`Index`]: cells are distinct ordered pairs sorted by (left, right); votes are sorted by (cell, labeler, share, weight).
 
+use serde::{Deserialize, Serialize};
+
 use crate::consensus::class::{MAX_ITEMS, MAX_LABELERS};
 use crate::consensus::error::ConsensusError;
 use crate::consensus::fixed::ONE;
@@ -22,7 +24,7 @@ const _: () = assert!(MAX_OBJECTS <= MAX_ITEMS && MAX_OBJECTS <= 1 << NAME_BITS)
 const _: () = assert!(MAX_LABELERS <= 1 << NAME_BITS && 3 * NAME_BITS + 2 <= u64::BITS);
 
 /// Outcome of a comparison.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Outcome {
     /// The left object is better.
     Left,
@@ -33,7 +35,8 @@ pub enum Outcome {
 }
 
 /// One comparison: `labeler` saw `left` and `right`; all three are indices that start at zero.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Comparison {
     /// Index of the labeler, below [`PairInput::labelers`].
     pub labeler: u32,
@@ -144,7 +147,11 @@ impl Index {
         ))
     }
 
-    pub fn of_rankings(input: &RankingInput<'_>) -> Result<Self, ConsensusError> {
+    /// The comparisons that the orders are read as: all of them, or those of one object.
+    pub fn of_rankings(
+        input: &RankingInput<'_>,
+        about: Option<u32>,
+    ) -> Result<Self, ConsensusError> {
         let mut count: u64 = 0;
         for vote in input.votes {
             let length = vote.order.len() as u64;
@@ -153,7 +160,7 @@ impl Index {
         }
         check_sizes(input.objects, input.labelers, count)?;
         at_most("orders", input.votes.len() as u64, MAX_COMPARISONS)?;
-        let mut rows = Vec::with_capacity(count as usize);
+        let mut rows = Vec::with_capacity(if about.is_none() { count as usize } else { 0 });
         let mut votes_of_labeler = vec![0; input.labelers as usize];
         for (index, vote) in input.votes.iter().enumerate() {
             check_labeler(index, vote.labeler, input.labelers)?;
@@ -170,6 +177,9 @@ impl Index {
             let weight = (2 * ONE) / (vote.order.len() as u32).max(2);
             for (place, &better) in vote.order.iter().enumerate() {
                 for &worse in &vote.order[place + 1..] {
+                    if about.is_some_and(|object| object != better && object != worse) {
+                        continue;
+                    }
                     // An order has no sides; the smaller index stands left so that half of the wins fall to either side.
                     rows.push(if better < worse {
                         (better, worse, vote.labeler, ONE, weight)

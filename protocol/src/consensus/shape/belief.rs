@@ -7,6 +7,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::cluster::{self, Cluster, GOLD, Sheet};
 use super::existence;
 use super::geometry::{Bounds, Point, Shape};
@@ -19,7 +21,8 @@ use crate::consensus::value::{Reading, estimate_sorted};
 const EDGE_BITS: u32 = 8;
 
 /// How one labeler draws and names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ShapeRow {
     /// How often a real object is drawn, Q16, strictly between zero and one.
     pub hit: u32,
@@ -47,7 +50,8 @@ pub struct ShapeTable {
 }
 
 /// One object that is believed to be there.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ShapeFound {
     /// Where and what it is.
     pub object: ShapeObject,
@@ -60,7 +64,8 @@ pub struct ShapeFound {
 }
 
 /// What the votes say about one item.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ShapeItem {
     /// Objects with a posterior above one half, sorted; the gold objects where the item is gold.
     pub objects: Vec<ShapeFound>,

@@ -6,6 +6,8 @@
 //! every area is exact; spans are below 2^31 long, sides of frames below 2^20, areas below 2^40. The overlap of spans and boxes is
 //! exact. For polygons, which may be concave or cross themselves, it is measured on scanlines; see `polygon`.
 
+use serde::{Deserialize, Serialize};
+
 use super::polygon;
 use crate::consensus::fixed::ratio;
 
@@ -17,7 +19,8 @@ pub const MAX_SIDE: u32 = (1 << 20) - 1;
 pub const MAX_VERTICES: usize = 256;
 
 /// A vertex.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Point {
     /// Distance from the left edge.
     pub x: u32,
@@ -26,7 +29,7 @@ pub struct Point {
 }
 
 /// Where an object is.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Shape {
     /// A span of text in characters, or a time segment in milliseconds, from `start` up to but without `end`.
     Span {
@@ -51,7 +54,7 @@ pub enum Shape {
 }
 
 /// Which shapes a task takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ShapeKind {
     /// Spans of text or time segments.
     Span,
@@ -62,7 +65,8 @@ pub enum ShapeKind {
 }
 
 /// Size of an item, in the units of its shapes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Frame {
     /// Width of the picture, or length of the text or recording.
     pub width: u32,

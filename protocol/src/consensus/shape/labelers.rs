@@ -23,6 +23,8 @@
 //! What it does not do: it pays nothing and bans nobody.
 //! Invariants: skill lies within plus and minus 1,000,000.
 
+use serde::{Deserialize, Serialize};
+
 use super::belief::{self, Belief, Scene};
 use super::cluster::{GOLD, pair_up};
 use super::{Frame, GOLD_WEIGHT, ShapeInput, ShapeObject, ShapeTable};
@@ -32,7 +34,8 @@ use crate::consensus::fixed::{FRACTION_BITS, ONE};
 pub(super) const SHIFTS: usize = 8;
 
 /// What the wave says about one labeler.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ShapeLabeler {
     /// Votes given.
     pub votes: u32,

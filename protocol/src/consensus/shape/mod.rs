@@ -37,6 +37,8 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use self::belief::Scene;
 pub use self::belief::{ShapeFound, ShapeItem, ShapeRow, ShapeTable, item_from_table};
 use self::cluster::GOLD;
@@ -59,6 +61,8 @@ const GOLD_WEIGHT: u64 = 2;
 const START_DEVIATION: u32 = 3_277;
 /// Label accuracy of everybody before the first round, Q16 (0.8).
 const START_ACCURACY: u32 = 52_429;
+/// More real objects per item than any fitted table has, Q16.
+const DENSITY_MAX: u64 = 1 << 40;
 /// Nobody is taken to be more precise than this, Q16 of an object's side (0.001).
 const LEAST_DEVIATION: u64 = 66;
 /// Most votes of one scoring run, in votes.
@@ -98,7 +102,8 @@ pub(super) fn hash_method(hasher: &mut blake3::Hasher) {
 }
 
 /// One object: where it is and what it is.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ShapeObject {
     /// Where it is.
     pub shape: Shape,
@@ -167,11 +172,7 @@ pub fn infer_shapes(input: &ShapeInput<'_>) -> Result<ShapeResult, ConsensusErro
         items[scene.item as usize] = belief::item(&table, scene);
     }
     for (&item, objects) in input.gold {
-        items[item as usize] = ShapeItem {
-            objects: belief::certain(objects),
-            posterior: ONE,
-            votes: items[item as usize].votes,
-        };
+        items[item as usize] = gold_item(objects, items[item as usize].votes);
     }
     let labelers = labelers::judge(input, &table, &scenes);
     Ok(ShapeResult {
@@ -179,6 +180,15 @@ pub fn infer_shapes(input: &ShapeInput<'_>) -> Result<ShapeResult, ConsensusErro
         labelers,
         table,
     })
+}
+
+/// The result of an item whose true objects are known.
+pub(super) fn gold_item(objects: &[ShapeObject], votes: u32) -> ShapeItem {
+    ShapeItem {
+        objects: belief::certain(objects),
+        posterior: ONE,
+        votes,
+    }
 }
 
 /// Sums over the objects of one labeler; weights are Q16.
@@ -251,6 +261,20 @@ fn rows(table: &ShapeTable, scenes: &[Scene<'_>]) -> Vec<ShapeRow> {
         .collect()
 }
 
+impl ShapeTable {
+    /// Whether it lies within the ranges of a fitted table.
+    pub(super) fn fits(&self) -> bool {
+        let probability = |p: u32| 0 < p && p < ONE;
+        self.density <= DENSITY_MAX
+            && self.coincidence <= ONE
+            && self.rows.iter().all(|row| {
+                probability(row.hit)
+                    && probability(row.accuracy)
+                    && (LEAST_DEVIATION..=u64::from(ONE)).contains(&u64::from(row.deviation))
+            })
+    }
+}
+
 impl Sums {
     /// Mean distance with the others' error taken out, at least a quarter of what was seen, Q16 of a side.
     fn deviation(&self) -> u128 {
@@ -264,7 +288,7 @@ impl Sums {
 }
 
 /// Checks the input; gives the positions of the votes sorted by item and labeler.
-fn canonical(input: &ShapeInput<'_>) -> Result<Vec<usize>, ConsensusError> {
+pub(super) fn canonical(input: &ShapeInput<'_>) -> Result<Vec<usize>, ConsensusError> {
     if !(1..=MAX_CLASSES).contains(&input.classes) {
         return Err(ConsensusError::Classes {
             classes: input.classes,

@@ -10,6 +10,6 @@ use super::algorithm_id;
 fn the_algorithm_id_changes_only_on_purpose() {
     assert_eq!(
         hex::encode(algorithm_id()),
-        "15aa022ddf6c5697e2efd47690c877818fbe46ba3f5e76f4c5a87cf5c7886fb0"
+        "7b52c6979a44407cbb4dab883df6a20e1db81bb3ca4fcaa82107ce33acef24d2"
     );
 }

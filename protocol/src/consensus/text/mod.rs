@@ -40,6 +40,8 @@ pub use words::{
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use self::align::{Distance, Network};
 use self::labelers::{Distances, Pairs, Shared, normalised};
 use self::spelling::Place;
@@ -87,7 +89,8 @@ pub(super) fn hash_method(hasher: &mut blake3::Hasher) {
 }
 
 /// What the votes say about one item.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct TextItem {
     /// The text: the gold where there is some, `None` without votes and gold.
     pub text: Option<String>,
@@ -99,7 +102,8 @@ pub struct TextItem {
 }
 
 /// What the votes say about one labeler.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct TextLabeler {
     /// Votes given.
     pub votes: u32,

@@ -32,6 +32,8 @@ pub(super) mod tests;
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use self::robust::{Estimate, estimate};
 pub(in crate::consensus) use self::robust::{Reading, estimate_sorted};
 use super::class::{MAX_ITEMS, MAX_LABELERS};
@@ -83,7 +85,8 @@ pub(super) fn hash_method(hasher: &mut blake3::Hasher) {
 }
 
 /// The numbers that may be voted: `min`, `min + step`, ... up to `max`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ValueScale {
     /// Smallest value, at least minus [`MAX_VALUE`].
     pub min: i64,
@@ -122,7 +125,8 @@ pub struct ValueInput<'a> {
 }
 
 /// What the votes say about one item.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ValueItem {
     /// The inferred value, on the scale; the gold value where there is one, `None` without votes and gold.
     pub value: Option<i64>,
@@ -137,7 +141,8 @@ pub struct ValueItem {
 }
 
 /// How one labeler reads, in 1/256 of a unit of the scale.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ValueRow {
     /// Systematic offset.
     pub bias: i64,
@@ -155,7 +160,8 @@ pub struct ValueTable {
 }
 
 /// What the wave says about one labeler.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ValueLabeler {
     /// Votes given.
     pub votes: u32,
@@ -195,9 +201,7 @@ pub fn infer_values(input: &ValueInput<'_>) -> Result<ValueResult, ConsensusErro
     }
     for (&item, &value) in input.gold {
         let item = &mut items[item as usize];
-        item.value = Some(value);
-        (item.low, item.high) = (value, value);
-        item.posterior = ONE;
+        *item = with_gold(*item, value);
     }
     let labelers = judge(input, &votes, &table.rows);
     Ok(ValueResult {
@@ -205,6 +209,17 @@ pub fn infer_values(input: &ValueInput<'_>) -> Result<ValueResult, ConsensusErro
         labelers,
         table,
     })
+}
+
+/// The result of an item whose true value is known.
+pub(super) fn with_gold(item: ValueItem, value: i64) -> ValueItem {
+    ValueItem {
+        value: Some(value),
+        low: value,
+        high: value,
+        posterior: ONE,
+        votes: item.votes,
+    }
 }
 
 /// Recomputes one item from its votes and the table; the same result as [`infer_values`] gives for an item that is not gold.
@@ -421,7 +436,7 @@ fn judge(input: &ValueInput<'_>, votes: &[ValueVote], rows: &[ValueRow]) -> Vec<
 }
 
 /// Checks the input and sorts the votes by item and labeler.
-fn canonical(input: &ValueInput<'_>) -> Result<Vec<ValueVote>, ConsensusError> {
+pub(super) fn canonical(input: &ValueInput<'_>) -> Result<Vec<ValueVote>, ConsensusError> {
     let ValueScale {
         min,
         max,
