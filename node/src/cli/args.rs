@@ -624,7 +624,8 @@ pub struct ScoreArgs {
         requires = "check_explanation"
     )]
     pub score_root: Option<Hash>,
-    /// Folder for labels with posteriors, workers with skills and flags, and groups of copies, each as CSV, JSON and Parquet
+    /// Folder for labels with posteriors, workers with skills and flags, and groups of copies, each as CSV, JSON and Parquet, and
+    /// roots.json: the hashes that name the answers and the whole score, the same for every order of the rows
     #[arg(long, value_name = "FOLDER", env = "ASSAY_SCORE_OUT")]
     pub out: Option<PathBuf>,
     /// Scale of ratings and numbers [default: from the smallest to the largest number of the file]

@@ -132,6 +132,10 @@ fn say(summary: &Summary, file: &Path, printer: Printer) {
     for (name, value) in &summary.measures {
         printer.say(&format!("  {:24} {value:.4}", name.replace('_', " ")));
     }
+    if let (Some(input), Some(score)) = (summary.input_root, summary.score_root) {
+        printer.say(&format!("input root {input}"));
+        printer.say(&format!("score root {score}"));
+    }
     for path in &summary.files {
         printer.say(&format!("wrote {}", path.display()));
     }

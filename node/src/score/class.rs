@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 
 use assay_protocol::consensus::{
-    ClassInput, ClassResult, ClassVotes, ConsensusError, Flag, LabelerResult, MAX_CLASSES,
-    MIN_CLASSES, Signals, Vote, infer_class_with,
+    ClassInput, ClassResult, ClassScoring, ClassVotes, ConsensusError, Flag, LabelerResult,
+    MAX_CLASSES, MIN_CLASSES, Signals, Vote, infer_class_with,
 };
 
 use super::{
-    Context, Outcome,
+    Context, Kind, Outcome,
     error::ScoreError,
     explain::{self, Asked, TaskExplanation},
     measure,
+    roots::Roots,
     sheet::{Sheet, millionths},
     votes::{Row, Votes},
 };
@@ -25,6 +26,7 @@ const ONE: f64 = 65_536.0;
 pub(super) struct Judged {
     result: ClassResult,
     explanation: Option<TaskExplanation>,
+    roots: Option<Roots>,
     answers: u64,
     gold: usize,
 }
@@ -46,11 +48,11 @@ pub(super) fn judge(votes: &mut Votes, context: &Context<'_>) -> Result<Judged, 
         }
     }
     let asked = asked(votes, context)?;
-    let mut judged = infer(votes, &gold, asked);
+    let mut judged = infer(votes, &gold, asked, context);
     if let Err(ConsensusError::DuplicateVote { .. }) = judged {
         // Rare enough that files without repetitions need not pay for the search.
         votes.drop_repeated();
-        judged = infer(votes, &gold, asked);
+        judged = infer(votes, &gold, asked, context);
     }
     Ok(judged?)
 }
@@ -86,6 +88,7 @@ pub(super) fn outcome<'a>(votes: &'a Votes, context: &Context<'_>, judged: Judge
     let Judged {
         result,
         explanation,
+        roots,
         answers,
         gold,
     } = judged;
@@ -96,6 +99,7 @@ pub(super) fn outcome<'a>(votes: &'a Votes, context: &Context<'_>, judged: Judge
         labels: Some(votes.labels.len() as u64),
         answers: Some(answers),
         checkable: explanation,
+        roots,
         ..Outcome::default()
     };
     outcome.note_gold(gold, context.gold.len());
@@ -114,6 +118,7 @@ fn infer(
     votes: &mut Votes,
     gold: &BTreeMap<u32, u16>,
     asked: Option<Asked>,
+    context: &Context<'_>,
 ) -> Result<Judged, ConsensusError> {
     // Rows and the engine's votes have one size, so the conversions reuse the memory.
     let rows = std::mem::take(&mut votes.rows);
@@ -145,8 +150,17 @@ fn infer(
             return Err(error);
         }
     };
-    let explanation = asked.map(|asked| explain::explain(&input, votes, asked));
-    let explanation = explanation.transpose()?;
+    let (mut explanation, mut roots) = (None, None);
+    if asked.is_some() || context.full {
+        let scoring = ClassScoring::fit(&input)?;
+        let explained = asked.map(|asked| explain::explain(&input, &scoring, votes, asked));
+        explanation = explained.transpose()?;
+        let heads = || (scoring.input_head(), scoring.score_head());
+        roots = context
+            .full
+            .then(heads)
+            .map(|(input, score)| Roots::new(Kind::Class, input, score));
+    }
     let answers = list.len() as u64;
     let result = if votes.seconds.is_empty() {
         drop(list);
@@ -162,6 +176,7 @@ fn infer(
     Ok(Judged {
         result,
         explanation,
+        roots,
         answers,
         gold: gold.len(),
     })

@@ -61,13 +61,13 @@ pub(super) struct Asked {
     pub worker: Option<u32>,
 }
 
-/// Scores the answers with all proofs, and explains.
+/// Explains answers of a scored task.
 pub(super) fn explain(
     input: &ClassInput<'_>,
+    scoring: &ClassScoring,
     votes: &Votes,
     asked: Asked,
 ) -> Result<TaskExplanation, ConsensusError> {
-    let scoring = ClassScoring::fit(input)?;
     let here = input.votes.iter().filter(|vote| vote.item == asked.task);
     let mut workers: Vec<u32> = here.map(|vote| vote.labeler).collect();
     workers.sort_unstable();
@@ -77,7 +77,7 @@ pub(super) fn explain(
     let explained = workers.into_iter().map(|worker| {
         Ok(ExplainedAnswer {
             worker: votes.workers.get(worker).to_owned(),
-            explanation: Explanation::of(&scoring, asked.task, worker, None)?,
+            explanation: Explanation::of(scoring, asked.task, worker, None)?,
         })
     });
     Ok(TaskExplanation {

@@ -1,4 +1,5 @@
-//! The folder of `--out`: `labels`, `labelers` and `clusters`, each as `.csv`, `.json` and `.parquet`, and `summary.json`.
+//! The folder of `--out`: `labels`, `labelers` and `clusters`, each as `.csv`, `.json` and `.parquet`, `roots.json` and
+//! `summary.json`.
 //!
 //! Invariants: a file appears under its name only when it is complete; files of an earlier run are replaced.
 
@@ -8,9 +9,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde::Serialize;
+
 use super::{Outcome, Summary, error::ScoreError, names::Names, sheet::Sheet};
 
-/// Writes all tables.
+/// Writes all tables and the roots.
 pub(super) fn write(
     folder: &Path,
     outcome: &Outcome<'_>,
@@ -46,6 +49,11 @@ pub(super) fn write(
             sheet.parquet(out).map_err(io::Error::other)
         })?;
     }
+    if let Some(roots) = &outcome.roots {
+        let path = folder.join("roots.json");
+        write_json(&path, roots)?;
+        files.push(path);
+    }
     Ok(files)
 }
 
@@ -53,11 +61,15 @@ pub(super) fn write(
 pub(super) fn write_summary(folder: &Path, summary: &mut Summary) -> Result<(), ScoreError> {
     let path = folder.join("summary.json");
     summary.files.push(path.clone());
-    replace(&path, &|out| {
-        serde_json::to_writer_pretty(&mut *out, &*summary)?;
+    write_json(&path, summary)
+}
+
+fn write_json(path: &Path, value: &impl Serialize) -> Result<(), ScoreError> {
+    replace(path, &|out| {
+        serde_json::to_writer_pretty(&mut *out, value)?;
         out.write_all(b"\n")
     })
-    .map_err(|error| ScoreError::io("write", &path, error))
+    .map_err(|error| ScoreError::io("write", path, error))
 }
 
 /// Writes beside the file and then renames.

@@ -11,6 +11,7 @@
 //! | `class`, `text`, `pair`, `sets`, `value`, `shape`, `review` | one kind each: what a label looks like, the engine's input, tables |
 //! | `crowd` | the answers as numbers, for a replay |
 //! | `explain` | objects that explain a label and can be checked from themselves |
+//! | `roots` | the hashes that name a whole score |
 //! | `sheet`, `folder` | tables, and the folder that they are written to |
 //! | `measure` | accuracy, F1, calibration, word errors, rank correlation |
 //!
@@ -29,6 +30,7 @@ mod names;
 mod pair;
 mod read;
 mod review;
+mod roots;
 mod sets;
 mod shape;
 mod sheet;
@@ -45,6 +47,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use assay_protocol::id::Hash;
 use serde::Serialize;
 
 pub use crowd::{CrowdData, read_crowd};
@@ -55,6 +58,7 @@ pub use explain::{
 };
 
 use names::Names;
+use roots::Roots;
 use sheet::{Sheet, decimal};
 use votes::{Fact, Known, Votes};
 
@@ -85,6 +89,13 @@ pub enum Kind {
     Polygon,
     /// Verdicts on the label in the column proposed: accept, reject or fix:LABEL
     Review,
+}
+
+impl Kind {
+    /// The word on the command line.
+    fn name(self) -> String {
+        format!("{self:?}").to_lowercase()
+    }
 }
 
 /// What to do.
@@ -167,6 +178,15 @@ pub struct Summary {
     /// Files written.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<PathBuf>,
+    /// Names the scoring functions; this and the roots where there is a folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub algorithm: Option<Hash>,
+    /// Stands for all answers and all gold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input_root: Option<Hash>,
+    /// Stands for the input and all results.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub score_root: Option<Hash>,
     /// Why one task has its result.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub explanation: Option<Why>,
@@ -227,6 +247,8 @@ struct Outcome<'a> {
     checkable: Option<TaskExplanation>,
     /// Answers, where the rows are gone.
     answers: Option<u64>,
+    /// Where there is a folder.
+    roots: Option<Roots>,
 }
 
 /// What an engine's module needs besides the answers.
@@ -287,7 +309,7 @@ pub fn run(
         return Err(ScoreError::Option(why.to_owned()));
     }
     let mut summary = Summary {
-        kind: format!("{kind:?}").to_lowercase(),
+        kind: kind.name(),
         tasks: votes.tasks.len() as u64,
         workers: votes.workers.len() as u64,
         ..Summary::default()
@@ -314,6 +336,11 @@ pub fn run(
     progress(Stage::Writing);
     if let Some(folder) = &options.out {
         summary.files = folder::write(folder, &outcome, &votes.workers)?;
+    }
+    if let Some(roots) = &outcome.roots {
+        summary.algorithm = Some(roots.algorithm);
+        summary.input_root = Some(roots.input_root);
+        summary.score_root = Some(roots.score_root);
     }
     if let Some(out) = out {
         let written = match (&outcome.checkable, &outcome.explanation) {

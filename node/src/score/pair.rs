@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use assay_protocol::consensus::{
-    Comparison, Outcome as Winner, PairInput, PairResult, Ranking, RankingInput, infer_pairs,
-    infer_rankings,
+    Comparison, Outcome as Winner, PairInput, PairResult, Ranking, RankingInput,
+    cases::{Pair, Ranked},
+    infer_pairs, infer_rankings,
 };
 
 use super::{
@@ -77,13 +78,17 @@ pub(super) fn score_pairs<'a>(
             outcome,
         });
     }
-    let result = infer_pairs(&PairInput {
+    let input = PairInput {
         objects: objects.len() as u32,
         labelers: votes.workers.len() as u32,
         sided: votes.sided,
         votes: &list,
-    })?;
-    Ok(outcome(votes, context, &objects, &result))
+    };
+    let result = infer_pairs(&input)?;
+    Ok(Outcome {
+        roots: context.roots::<Pair>(&input, &result)?,
+        ..outcome(votes, context, &objects, &result)
+    })
 }
 
 /// Scores orders.
@@ -115,12 +120,16 @@ pub(super) fn score_orders<'a>(
             order: &orders[row.label as usize],
         })
         .collect();
-    let result = infer_rankings(&RankingInput {
+    let input = RankingInput {
         objects: objects.len() as u32,
         labelers: votes.workers.len() as u32,
         votes: &list,
-    })?;
-    Ok(outcome(votes, context, &objects, &result))
+    };
+    let result = infer_rankings(&input)?;
+    Ok(Outcome {
+        roots: context.roots::<Ranked>(&input, &result)?,
+        ..outcome(votes, context, &objects, &result)
+    })
 }
 
 fn parts(order: &str) -> impl Iterator<Item = &str> {

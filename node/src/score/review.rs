@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use assay_protocol::consensus::{
-    MAX_CLASSES, MIN_CLASSES, ReviewInput, ReviewVote, Verdict, infer_review,
+    MAX_CLASSES, MIN_CLASSES, ReviewInput, ReviewVote, Verdict, cases::Review, infer_review,
     review_item_from_table,
 };
 
@@ -87,14 +87,15 @@ pub(super) fn score<'a>(
         .iter()
         .map(|label| label.map_or(0, |label| number(votes.labels.get(label))))
         .collect();
-    let result = infer_review(&ReviewInput {
+    let input = ReviewInput {
         proposed: &shown,
         labelers: votes.workers.len() as u32,
         classes: (classes.len() as u16).max(MIN_CLASSES),
         votes: &list,
         gold: &known,
         priors: &[],
-    })?;
+    };
+    let result = infer_review(&input)?;
     let name = |label: Option<u16>| match label {
         Some(label) if usize::from(label) < classes.len() => {
             classes.get(u32::from(label)).to_owned()
@@ -118,6 +119,7 @@ pub(super) fn score<'a>(
             .whole("votes", workers.iter().map(|l| Some(l.votes)))
             .share("skill", workers.iter().map(|l| Some(l.skill_ppm))),
         labels: Some(classes.len() as u64),
+        roots: context.roots::<Review>(&input, &result)?,
         ..Outcome::default()
     };
     outcome.note_gold(known.len(), context.gold.len());

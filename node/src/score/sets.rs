@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use assay_protocol::consensus::{
-    MAX_SET_LABELS, MultiInput, MultiVote, infer_multi, multi_item_from_table,
+    MAX_SET_LABELS, MultiInput, MultiVote, cases::Multi, infer_multi, multi_item_from_table,
 };
 
 use super::{
@@ -66,14 +66,15 @@ pub(super) fn score<'a>(
         let labels = set(&fact.label).map_err(|why| context.bad_gold(fact.line, why))?;
         known.insert(task, labels);
     }
-    let result = infer_multi(&MultiInput {
+    let input = MultiInput {
         items: votes.tasks.len() as u32,
         labelers: votes.workers.len() as u32,
         labels: (schema.len() as u16).max(1),
         votes: &list,
         gold: &known,
         priors: &[],
-    })?;
+    };
+    let result = infer_multi(&input)?;
     let text = |labels: &[u16]| -> String {
         let names: Vec<&str> = labels
             .iter()
@@ -112,6 +113,7 @@ pub(super) fn score<'a>(
                 workers.iter().map(|l| Some(l.flagged_labels)),
             ),
         labels: Some(schema.len() as u64),
+        roots: context.roots::<Multi>(&input, &result)?,
         ..Outcome::default()
     };
     outcome.note_gold(known.len(), context.gold.len());

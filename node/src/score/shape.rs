@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use assay_protocol::consensus::{
+    cases::Shapes,
     infer_shapes,
     shape::{
         Frame, MAX_SIDE, Point, Shape, ShapeInput, ShapeItem, ShapeKind, ShapeObject, ShapeVote,
@@ -222,14 +223,15 @@ pub(super) fn score<'a>(
         .map(|(task, sheet)| (*task, objects(sheet)))
         .collect();
     let frames = vec![frame; votes.tasks.len()];
-    let result = infer_shapes(&ShapeInput {
+    let input = ShapeInput {
         kind,
         frames: &frames,
         labelers: votes.workers.len() as u32,
         classes: (classes.len() as u16).max(1),
         votes: &list,
         gold: &known,
-    })?;
+    };
+    let result = infer_shapes(&input)?;
     let name = |label: u16| {
         if usize::from(label) < classes.len() {
             classes.get(u32::from(label))
@@ -271,6 +273,7 @@ pub(super) fn score<'a>(
             .share("quality", workers.iter().map(|l| Some(l.quality_ppm)))
             .whole("cluster", workers.iter().map(|l| l.cluster)),
         labels: Some(classes.len() as u64),
+        roots: context.roots::<Shapes>(&input, &result)?,
         ..Outcome::default()
     };
     outcome.note_gold(known.len(), context.gold.len());

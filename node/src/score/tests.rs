@@ -2,7 +2,10 @@
 
 use std::fs;
 
-use assay_protocol::id::Hash;
+use assay_protocol::{
+    consensus::{InputHead, ScoreHead},
+    id::Hash,
+};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -446,6 +449,150 @@ fn objects_of_two_scores_are_not_taken_for_one() {
     let checked = check_explanations(&why, None).unwrap();
     assert_eq!((checked.checked, checked.right), (2, 1));
     assert_eq!(checked.explanations[1].wrong, Some("the score root"));
+}
+
+#[test]
+fn roots_name_the_answers_and_the_score_and_follow_from_their_parts() {
+    let cases: [(Kind, &str, [&str; 4]); 12] = [
+        (
+            Kind::Class,
+            "task,worker,label,seconds",
+            ["t,a,x,9", "t,b,x,4", "u,a,y,5", "u,b,x,7"],
+        ),
+        (
+            Kind::Pair,
+            "left,right,worker,label",
+            ["p,q,a,p", "q,r,a,q", "r,p,b,tie", "q,p,b,p"],
+        ),
+        (
+            Kind::Text,
+            "task,worker,label",
+            ["t,a,the cat", "t,b,a cat", "u,a,été", "u,b,Été."],
+        ),
+        (
+            Kind::Ranking,
+            "worker,label",
+            ["a,p>q>r", "b,q>p", "c,p>r", "c,r>q"],
+        ),
+        (
+            Kind::Multi,
+            "task,worker,label",
+            ["t,a,x|y", "t,b,y", "u,a,", "u,b,z"],
+        ),
+        (
+            Kind::Rating,
+            "task,worker,label",
+            ["t,a,1", "t,b,2", "u,a,5", "u,b,4"],
+        ),
+        (
+            Kind::Numeric,
+            "task,worker,label",
+            ["t,a,1.5", "t,b,1.25", "u,a,-3", "u,b,-3.5"],
+        ),
+        (
+            Kind::Span,
+            "task,worker,label",
+            [
+                "t,a,\"[[1,5,\"\"n\"\"]]\"",
+                "t,b,\"[[1,6,\"\"n\"\"]]\"",
+                "u,a,",
+                "u,b,\"[[2,3,\"\"v\"\"]]\"",
+            ],
+        ),
+        (
+            Kind::Segment,
+            "task,worker,label",
+            ["t,a,\"[[100,500]]\"", "t,b,\"[[120,480]]\"", "u,a,", "u,b,"],
+        ),
+        (
+            Kind::Box,
+            "task,worker,label",
+            [
+                "t,a,\"[[1,5,9,9]]\"",
+                "t,b,\"[[1,6,9,9]]\"",
+                "u,a,",
+                "u,b,\"[[2,3,4,4]]\"",
+            ],
+        ),
+        (
+            Kind::Polygon,
+            "task,worker,label",
+            [
+                "t,a,\"[[[0,0,9,0,0,9]]]\"",
+                "t,b,\"[[[0,0,8,0,0,9]]]\"",
+                "u,a,",
+                "u,b,",
+            ],
+        ),
+        (
+            Kind::Review,
+            "task,proposed,worker,label",
+            [
+                "t,x,a,accept",
+                "t,x,b,fix:y",
+                "u,y,a,accept",
+                "u,y,b,reject",
+            ],
+        ),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("labels.csv");
+    let mut seen = BTreeSet::new();
+    for (kind, header, rows) in cases {
+        let mut rows = rows.map(str::to_owned).to_vec();
+        let score = |rows: &[String]| {
+            fs::write(&path, text(header, rows)).unwrap();
+            let mut wanted = options(kind, &path);
+            assert_eq!(
+                run(&wanted, None, &|_| ()).unwrap().score_root,
+                None,
+                "{kind:?}"
+            );
+            wanted.out = Some(folder.path().join("out"));
+            let summary = run(&wanted, None, &|_| ()).unwrap();
+            let bytes = fs::read(folder.path().join("out").join("roots.json")).unwrap();
+            (summary, bytes)
+        };
+        let (summary, bytes) = score(&rows);
+        let roots: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        let head = |name: &str| roots[name].clone();
+        let input: InputHead = serde_json::from_value(head("input")).unwrap();
+        let whole: ScoreHead = serde_json::from_value(head("score")).unwrap();
+        assert_eq!(whole.input, input.root(), "{kind:?}");
+        for (name, hash, told) in [
+            ("algorithm", whole.algorithm, summary.algorithm),
+            ("input_root", input.root(), summary.input_root),
+            ("score_root", whole.root(), summary.score_root),
+        ] {
+            assert_eq!(roots[name], hash.to_string(), "{kind:?}");
+            assert_eq!(told, Some(hash), "{kind:?}");
+        }
+        assert_eq!(roots["kind"], summary.kind);
+        assert_eq!(roots["items"], input.items);
+        assert_eq!(roots["labelers"], summary.workers);
+        rows.reverse();
+        assert_eq!(score(&rows).1, bytes, "{kind:?}");
+        rows.pop();
+        let less = score(&rows).0;
+        assert_ne!(less.input_root, summary.input_root, "{kind:?}");
+        assert_ne!(less.score_root, summary.score_root, "{kind:?}");
+        seen.insert(whole.root());
+    }
+    assert_eq!(seen.len(), 12);
+}
+
+#[test]
+fn the_roots_of_class_are_those_that_an_explanation_belongs_to() {
+    let (folder, path) = file("task,worker,label\nt,a,x\nt,b,x\nu,a,y\nu,b,x\n");
+    let mut wanted = options(Kind::Class, &path);
+    wanted.out = Some(folder.path().join("out"));
+    wanted.explain = Some("u".to_owned());
+    let summary = run(&wanted, None, &|_| ()).unwrap();
+    let Some(Why::Checkable(why)) = &summary.explanation else {
+        panic!("class explains itself by objects");
+    };
+    let derived = why.votes[0].explanation.rederive().unwrap();
+    assert_eq!(summary.score_root, Some(derived.score_root));
 }
 
 #[test]

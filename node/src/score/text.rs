@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use assay_protocol::consensus::{TextInput, TextResult, TextVote, infer_text, text_from_table};
+use assay_protocol::consensus::{
+    TextInput, TextResult, TextVote, cases::Text, infer_text, text_from_table,
+};
 
 use super::{
     Context, Outcome,
@@ -31,13 +33,17 @@ pub(super) fn score<'a>(
         .into_iter()
         .map(|(task, fact)| (task, fact.label.as_str()))
         .collect();
-    let result = infer_text(&TextInput {
+    let input = TextInput {
         items: votes.tasks.len() as u32,
         labelers: votes.workers.len() as u32,
         votes: &list,
         gold: &gold,
-    })?;
-    let mut outcome = Outcome::default();
+    };
+    let result = infer_text(&input)?;
+    let mut outcome = Outcome {
+        roots: context.roots::<Text>(&input, &result)?,
+        ..Outcome::default()
+    };
     outcome.note_gold(gold.len(), context.gold.len());
     if !context.truth.is_empty() {
         measure_against(votes, &result, context, &mut outcome);

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use assay_protocol::consensus::value::{
-    MAX_VALUE, ValueInput, ValueScale, ValueVote, infer_values, item_from_table,
+use assay_protocol::consensus::{
+    cases,
+    value::{MAX_VALUE, ValueInput, ValueScale, ValueVote, infer_values, item_from_table},
 };
 
 use super::{
@@ -134,13 +135,14 @@ pub(super) fn score<'a>(
             value: fine[row.label as usize],
         })
         .collect();
-    let result = infer_values(&ValueInput {
+    let input = ValueInput {
         items: votes.tasks.len() as u32,
         labelers: votes.workers.len() as u32,
         scale,
         votes: &list,
         gold: &known,
-    })?;
+    };
+    let result = infer_values(&input)?;
     let digits = digits as u8;
     let text = |value: i64| decimal(value, digits);
     // From 1/256 of a unit.
@@ -173,6 +175,7 @@ pub(super) fn score<'a>(
                 digits + ERROR_DIGITS,
                 result.table.rows.iter().map(|row| Some(error(row.bias))),
             ),
+        roots: context.roots::<cases::Value>(&input, &result)?,
         ..Outcome::default()
     };
     outcome.note_gold(known.len(), context.gold.len());

@@ -1,0 +1,69 @@
+//! Roots of a score: two hashes that name all of its input and all that was inferred, with the parts that they are made of.
+//!
+//! What for: two people who scored the same answers compare one hash, and whoever has the roots can be shown any single result.
+//! What it does not do: no leaves and no proofs; `assay_protocol::consensus` gives those for a task that is scored again.
+//! Invariant: tasks, workers and labels are numbered by the byte order of their names, so the order of the rows changes no root.
+
+use assay_protocol::{
+    consensus::{
+        InputHead, ScoreHead,
+        cases::{self, Score},
+    },
+    id::Hash,
+};
+use serde::Serialize;
+
+use super::{Context, Kind, error::ScoreError};
+
+/// What `roots.json` holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Roots {
+    /// Kind of the answers.
+    pub kind: String,
+    /// Names the scoring functions.
+    pub algorithm: Hash,
+    /// Stands for all answers and all gold.
+    pub input_root: Hash,
+    /// Stands for the input, the table of the workers, and all results.
+    pub score_root: Hash,
+    /// Tasks, or objects that were compared or ordered.
+    pub items: u32,
+    /// Workers.
+    pub labelers: u32,
+    /// What the input root is the hash of.
+    pub input: InputHead,
+    /// What the score root is the hash of.
+    pub score: ScoreHead,
+}
+
+impl Roots {
+    /// The roots over two heads.
+    pub fn new(kind: Kind, input: InputHead, score: ScoreHead) -> Self {
+        Self {
+            kind: kind.name(),
+            algorithm: score.algorithm,
+            input_root: input.root(),
+            score_root: score.root(),
+            items: input.items,
+            labelers: input.labelers,
+            input,
+            score,
+        }
+    }
+}
+
+impl Context<'_> {
+    /// The roots of a task and what its engine made of it, where there is a folder for them.
+    pub fn roots<'t, K: cases::Kind>(
+        &self,
+        task: K::Task<'t>,
+        result: &K::Result,
+    ) -> Result<Option<Roots>, ScoreError> {
+        if !self.full {
+            return Ok(None);
+        }
+        let score = Score::<K>::new(task, result)?;
+        let (input, head) = (score.input_head(), score.score_head());
+        Ok(Some(Roots::new(self.options.kind, input, head)))
+    }
+}
