@@ -159,7 +159,7 @@ fn infer(
         roots = context
             .full
             .then(heads)
-            .map(|(input, score)| Roots::new(Kind::Class, input, score));
+            .map(|(input, score)| Roots::new(Kind::Class, votes, input, score));
     }
     let answers = list.len() as u64;
     let result = if votes.seconds.is_empty() {

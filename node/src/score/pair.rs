@@ -86,7 +86,7 @@ pub(super) fn score_pairs<'a>(
     };
     let result = infer_pairs(&input)?;
     Ok(Outcome {
-        roots: context.roots::<Pair>(&input, &result)?,
+        roots: context.roots::<Pair>(votes, &input, &result)?,
         ..outcome(votes, context, &objects, &result)
     })
 }
@@ -127,7 +127,7 @@ pub(super) fn score_orders<'a>(
     };
     let result = infer_rankings(&input)?;
     Ok(Outcome {
-        roots: context.roots::<Ranked>(&input, &result)?,
+        roots: context.roots::<Ranked>(votes, &input, &result)?,
         ..outcome(votes, context, &objects, &result)
     })
 }

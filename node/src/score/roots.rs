@@ -2,7 +2,8 @@
 //!
 //! What for: two people who scored the same answers compare one hash, and whoever has the roots can be shown any single result.
 //! What it does not do: no leaves and no proofs; `assay_protocol::consensus` gives those for a task that is scored again.
-//! Invariant: tasks, workers and labels are numbered by the byte order of their names, so the order of the rows changes no root.
+//! Invariants: tasks, workers and labels are numbered by the byte order of their names, so the order of the rows changes no root; the
+//! trees know numbers only, so the names have a hash of their own beside the roots.
 
 use assay_protocol::{
     consensus::{
@@ -13,7 +14,10 @@ use assay_protocol::{
 };
 use serde::Serialize;
 
-use super::{Context, Kind, error::ScoreError};
+use super::{Context, Kind, error::ScoreError, names::Names, votes::Votes};
+
+/// Key of the hash over names.
+const NAMES: &[u8; 32] = b"assay/score/names/1             ";
 
 /// What `roots.json` holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -26,6 +30,8 @@ pub(super) struct Roots {
     pub input_root: Hash,
     /// Stands for the input, the table of the workers, and all results.
     pub score_root: Hash,
+    /// Stands for the names of tasks, workers and labels, which the roots know by number.
+    pub names: Hash,
     /// Tasks, or objects that were compared or ordered.
     pub items: u32,
     /// Workers.
@@ -37,13 +43,14 @@ pub(super) struct Roots {
 }
 
 impl Roots {
-    /// The roots over two heads.
-    pub fn new(kind: Kind, input: InputHead, score: ScoreHead) -> Self {
+    /// The roots over two heads of a score of these votes.
+    pub fn new(kind: Kind, votes: &Votes, input: InputHead, score: ScoreHead) -> Self {
         Self {
             kind: kind.name(),
             algorithm: score.algorithm,
             input_root: input.root(),
             score_root: score.root(),
+            names: names([&votes.tasks, &votes.workers, &votes.labels]),
             items: input.items,
             labelers: input.labelers,
             input,
@@ -52,10 +59,25 @@ impl Roots {
     }
 }
 
+/// BLAKE3, keyed, over each list: how many there are, then the length in bytes of each name and the name; numbers in eight bytes, little
+/// endian.
+fn names(lists: [&Names; 3]) -> Hash {
+    let mut hasher = blake3::Hasher::new_keyed(NAMES);
+    for list in lists {
+        hasher.update(&(list.len() as u64).to_le_bytes());
+        for name in list.iter() {
+            hasher.update(&(name.len() as u64).to_le_bytes());
+            hasher.update(name.as_bytes());
+        }
+    }
+    Hash(*hasher.finalize().as_bytes())
+}
+
 impl Context<'_> {
-    /// The roots of a task and what its engine made of it, where there is a folder for them.
+    /// The roots of a task with these votes and what its engine made of it, where there is a folder for them.
     pub fn roots<'t, K: cases::Kind>(
         &self,
+        votes: &Votes,
         task: K::Task<'t>,
         result: &K::Result,
     ) -> Result<Option<Roots>, ScoreError> {
@@ -64,6 +86,6 @@ impl Context<'_> {
         }
         let score = Score::<K>::new(task, result)?;
         let (input, head) = (score.input_head(), score.score_head());
-        Ok(Some(Roots::new(self.options.kind, input, head)))
+        Ok(Some(Roots::new(self.options.kind, votes, input, head)))
     }
 }

@@ -113,7 +113,7 @@ pub(super) fn score<'a>(
                 workers.iter().map(|l| Some(l.flagged_labels)),
             ),
         labels: Some(schema.len() as u64),
-        roots: context.roots::<Multi>(&input, &result)?,
+        roots: context.roots::<Multi>(votes, &input, &result)?,
         ..Outcome::default()
     };
     outcome.note_gold(known.len(), context.gold.len());

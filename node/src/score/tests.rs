@@ -582,6 +582,27 @@ fn roots_name_the_answers_and_the_score_and_follow_from_their_parts() {
 }
 
 #[test]
+fn other_names_for_the_same_numbers_have_the_same_roots_and_another_hash_of_names() {
+    let roots = |rows: &str| -> serde_json::Value {
+        let (folder, path) = file(format!("task,worker,label\n{rows}"));
+        let mut wanted = options(Kind::Class, &path);
+        wanted.out = Some(folder.path().join("out"));
+        run(&wanted, None, &|_| ()).unwrap();
+        serde_json::from_slice(&fs::read(folder.path().join("out/roots.json")).unwrap()).unwrap()
+    };
+    let first = roots("t,a,x\nt,b,x\nu,a,y\nu,b,x\n");
+    for other in [
+        "t,a,x\nt,b,x\nv,a,y\nv,b,x\n",
+        "t,a,x\nt,c,x\nu,a,y\nu,c,x\n",
+        "t,a,x\nt,b,x\nu,a,z\nu,b,x\n",
+    ] {
+        let other = roots(other);
+        assert_eq!(other["score_root"], first["score_root"]);
+        assert_ne!(other["names"], first["names"]);
+    }
+}
+
+#[test]
 fn the_roots_of_class_are_those_that_an_explanation_belongs_to() {
     let (folder, path) = file("task,worker,label\nt,a,x\nt,b,x\nu,a,y\nu,b,x\n");
     let mut wanted = options(Kind::Class, &path);
