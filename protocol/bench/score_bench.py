@@ -262,7 +262,7 @@ def main():
                         result, certainty, cpu, memory, fit = run_ours(options.assay, kind, labels)
                     else:
                         result, certainty, cpu, memory, fit = run_theirs(method, kind, labels)
-                    cells = [*judge(folder, kind, result, certainty), f"{cpu:.2f}", fit, f"{memory:.0f}"]
+                    cells = [*judge(folder, kind, result, certainty), f"{cpu:.3f}", fit, f"{memory:.0f}"]
                 except RuntimeError as error:
                     cells = ["", "", "", str(error), "", ""]
                 name = os.path.basename(folder.rstrip("/"))
