@@ -36,7 +36,9 @@ use std::fmt::Debug;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::algorithm_id;
-use super::class::{CASE_VOTES_MAX, CaseError, MAX_ITEMS, MAX_LABELERS, check_heads, shown, sound};
+use super::class::{
+    CASE_VOTES_MAX, CaseError, GoldPrior, MAX_ITEMS, MAX_LABELERS, check_heads, shown, sound,
+};
 use super::error::ConsensusError;
 use super::root::{InputHead, ScoreHead};
 use super::tree::{Key, ScoreTree, keyed, verify};
@@ -101,13 +103,17 @@ pub trait Kind: Clone + Debug + PartialEq + Eq {
     /// Votes and gold of an item in canonical order, `positions` being those of its votes.
     fn votes(task: Self::Task<'_>, item: u32, positions: &[u32]) -> Self::Votes;
     /// What each labeler brings along; empty for kinds that read nothing of it.
-    fn evidence(task: Self::Task<'_>) -> Vec<Self::Evidence>;
+    fn evidence(_: Self::Task<'_>) -> Vec<Self::Evidence> {
+        Vec::new()
+    }
     /// The table's head.
     fn head(result: &Self::Result) -> Self::Head;
     /// The table's row about a labeler.
     fn row(result: &Self::Result, labeler: u32) -> Option<Self::Row>;
     /// The table's row about an item, for kinds that have any.
-    fn side(result: &Self::Result, item: u32) -> Option<Self::Side>;
+    fn side(_: &Self::Result, _: u32) -> Option<Self::Side> {
+        None
+    }
     /// Result of an item.
     fn claim(result: &Self::Result, item: u32) -> Option<Self::Claim>;
     /// Result of a labeler.
@@ -116,7 +122,9 @@ pub trait Kind: Clone + Debug + PartialEq + Eq {
     /// Labelers whose rows an item's result follows from, ascending in every honest list.
     fn voters(votes: &Self::Votes) -> Vec<u32>;
     /// Items whose rows it follows from, in the same way.
-    fn sides(item: u32, votes: &Self::Votes) -> Vec<u32>;
+    fn sides(_: u32, _: &Self::Votes) -> Vec<u32> {
+        Vec::new()
+    }
     /// The result that a case gives, its parts being shown: one row per voter, in their order, and one side per item named.
     ///
     /// # Errors
@@ -503,6 +511,13 @@ impl<G, V: Ord> Answers<G, V> {
     fn voters(&self) -> Vec<u32> {
         self.votes.iter().map(|vote| vote.0).collect()
     }
+}
+
+/// The evidence of each labeler of a task whose list of it may be left out.
+fn evidence_of(priors: &[GoldPrior], labelers: u32) -> Vec<GoldPrior> {
+    let mut priors = priors.to_vec();
+    priors.resize(labelers as usize, GoldPrior::default());
+    priors
 }
 
 /// (item, position) of votes that are about one item each.

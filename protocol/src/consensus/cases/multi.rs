@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Answers, Case, Kind, numbered, places};
+use super::{Answers, Case, Kind, evidence_of, numbered, places};
 use crate::consensus::binary::{BinaryRow, BinaryTable};
 use crate::consensus::class::GoldPrior;
 use crate::consensus::multi::{
@@ -56,9 +56,7 @@ impl Kind for Multi {
     }
 
     fn evidence(task: Self::Task<'_>) -> Vec<GoldPrior> {
-        let mut priors = task.priors.to_vec();
-        priors.resize(task.labelers as usize, GoldPrior::default());
-        priors
+        evidence_of(task.priors, task.labelers)
     }
 
     fn head(result: &MultiResult) -> Vec<i64> {
@@ -73,10 +71,6 @@ impl Kind for Multi {
             .collect()
     }
 
-    fn side(_: &MultiResult, _: u32) -> Option<()> {
-        None
-    }
-
     fn claim(result: &MultiResult, item: u32) -> Option<MultiItem> {
         result.items.get(item as usize).cloned()
     }
@@ -87,10 +81,6 @@ impl Kind for Multi {
 
     fn voters(votes: &Self::Votes) -> Vec<u32> {
         votes.voters()
-    }
-
-    fn sides(_: u32, _: &Self::Votes) -> Vec<u32> {
-        Vec::new()
     }
 
     fn derive(case: &Case<Self>) -> Result<MultiItem, &'static str> {

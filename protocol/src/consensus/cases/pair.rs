@@ -164,10 +164,6 @@ impl Kind for Pair {
         votes
     }
 
-    fn evidence(_: Self::Task<'_>) -> Vec<()> {
-        Vec::new()
-    }
-
     fn head(result: &PairResult) -> PairHead {
         head(result)
     }

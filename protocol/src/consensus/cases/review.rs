@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Answers, Case, Kind, numbered, places};
+use super::{Answers, Case, Kind, evidence_of, numbered, places};
 use crate::consensus::binary::{BinaryRow, BinaryTable};
 use crate::consensus::class::GoldPrior;
 use crate::consensus::review::{
@@ -63,9 +63,7 @@ impl Kind for Review {
     }
 
     fn evidence(task: Self::Task<'_>) -> Vec<GoldPrior> {
-        let mut priors = task.priors.to_vec();
-        priors.resize(task.labelers as usize, GoldPrior::default());
-        priors
+        evidence_of(task.priors, task.labelers)
     }
 
     fn head(result: &ReviewResult) -> i64 {
@@ -74,10 +72,6 @@ impl Kind for Review {
 
     fn row(result: &ReviewResult, labeler: u32) -> Option<BinaryRow> {
         result.table.rows.get(labeler as usize).copied()
-    }
-
-    fn side(_: &ReviewResult, _: u32) -> Option<()> {
-        None
     }
 
     fn claim(result: &ReviewResult, item: u32) -> Option<ReviewItem> {
@@ -90,10 +84,6 @@ impl Kind for Review {
 
     fn voters(votes: &ReviewInputs) -> Vec<u32> {
         votes.answers.voters()
-    }
-
-    fn sides(_: u32, _: &ReviewInputs) -> Vec<u32> {
-        Vec::new()
     }
 
     fn derive(case: &Case<Self>) -> Result<ReviewItem, &'static str> {

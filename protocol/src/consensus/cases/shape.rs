@@ -89,10 +89,6 @@ impl Kind for Shapes {
         }
     }
 
-    fn evidence(_: Self::Task<'_>) -> Vec<()> {
-        Vec::new()
-    }
-
     fn head(result: &ShapeResult) -> ShapeHead {
         ShapeHead {
             density: result.table.density,
@@ -102,10 +98,6 @@ impl Kind for Shapes {
 
     fn row(result: &ShapeResult, labeler: u32) -> Option<ShapeRow> {
         result.table.rows.get(labeler as usize).copied()
-    }
-
-    fn side(_: &ShapeResult, _: u32) -> Option<()> {
-        None
     }
 
     fn claim(result: &ShapeResult, item: u32) -> Option<ShapeItem> {
@@ -118,10 +110,6 @@ impl Kind for Shapes {
 
     fn voters(votes: &ShapeInputs) -> Vec<u32> {
         votes.answers.voters()
-    }
-
-    fn sides(_: u32, _: &ShapeInputs) -> Vec<u32> {
-        Vec::new()
     }
 
     fn derive(case: &Case<Self>) -> Result<ShapeItem, &'static str> {

@@ -61,10 +61,6 @@ impl Kind for Text {
         Answers::new(gold, votes.map(|vote| (vote.labeler, vote.text.to_owned())))
     }
 
-    fn evidence(_: Self::Task<'_>) -> Vec<()> {
-        Vec::new()
-    }
-
     fn head(result: &TextResult) -> TextHead {
         TextHead {
             longer: result.table.longer,
@@ -81,10 +77,6 @@ impl Kind for Text {
         })
     }
 
-    fn side(_: &TextResult, _: u32) -> Option<()> {
-        None
-    }
-
     fn claim(result: &TextResult, item: u32) -> Option<TextItem> {
         result.items.get(item as usize).cloned()
     }
@@ -95,10 +87,6 @@ impl Kind for Text {
 
     fn voters(votes: &Self::Votes) -> Vec<u32> {
         votes.voters()
-    }
-
-    fn sides(_: u32, _: &Self::Votes) -> Vec<u32> {
-        Vec::new()
     }
 
     fn derive(case: &Case<Self>) -> Result<TextItem, &'static str> {

@@ -48,18 +48,10 @@ impl Kind for Value {
         Answers::new(task.gold.get(&item).copied(), votes)
     }
 
-    fn evidence(_: Self::Task<'_>) -> Vec<()> {
-        Vec::new()
-    }
-
     fn head(_: &ValueResult) {}
 
     fn row(result: &ValueResult, labeler: u32) -> Option<ValueRow> {
         result.table.rows.get(labeler as usize).copied()
-    }
-
-    fn side(_: &ValueResult, _: u32) -> Option<()> {
-        None
     }
 
     fn claim(result: &ValueResult, item: u32) -> Option<ValueItem> {
@@ -72,10 +64,6 @@ impl Kind for Value {
 
     fn voters(votes: &Self::Votes) -> Vec<u32> {
         votes.voters()
-    }
-
-    fn sides(_: u32, _: &Self::Votes) -> Vec<u32> {
-        Vec::new()
     }
 
     fn derive(case: &Case<Self>) -> Result<ValueItem, &'static str> {
