@@ -9,8 +9,8 @@
 //! the sides are those that were shown, one crowd-wide advantage of the left one: labeler `k` reports the outcome of a draw with
 //! `P(left) = sigma(score(left) - score(right) + advantage)` truthfully with probability `r(k)` and the opposite otherwise. Reliabilities
 //! are drawn towards the crowd's mean, scores and the advantage towards zero (normal priors), so that disconnected comparison graphs and
-//! objects that win every comparison stay finite. Fixed numbers of rounds; each round is one expectation step over the votes and
-//! damped Newton steps over all scores at once, which cannot diverge: on a comparison graph the exact curvature is at most twice its diagonal.
+//! objects that win every comparison stay finite. Fixed numbers of rounds; each round is one expectation step over the votes, from which the
+//! reliabilities follow, and damped Newton steps over all scores at once, which cannot diverge: on a comparison graph the exact curvature is at most twice its diagonal.
 //!
 //! | file | what |
 //! |---|---|
@@ -44,7 +44,7 @@ use super::fixed::ONE;
 use super::hash_parameters;
 
 /// Name and version of the method; raise it with any change of behaviour.
-const METHOD: &str = "assay/consensus/pair/1";
+const METHOD: &str = "assay/consensus/pair/2";
 /// Parts per million in one.
 const PPM: i128 = 1_000_000;
 

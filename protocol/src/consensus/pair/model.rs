@@ -106,15 +106,17 @@ impl Masses {
     ) -> Self {
         let mut p = Vec::with_capacity(index.cells.len());
         probabilities(index, score, advantage, &mut p);
-        Self::given(index, &p, reliability, counts)
+        Self::given(index, &p, reliability, counts, |_, _| ())
     }
 
-    /// [`Masses::expected`] given the probability of each cell's left object.
+    /// [`Masses::expected`] given the probability of each cell's left object; `tell` hears of each report the posterior probability that the
+    /// left object won, Q16.
     fn given(
         index: &Index,
         p: &[u32],
         reliability: &[u32],
         counts: impl Fn(&Entry) -> bool,
+        mut tell: impl FnMut(&Entry, u32),
     ) -> Self {
         let mut masses = Self {
             left: vec![0; index.cells.len()],
@@ -123,6 +125,7 @@ impl Masses {
         for entry in index.entries.iter().filter(|entry| counts(entry)) {
             let cell = entry.cell as usize;
             let credit = left_won(p[cell], reliability[entry.labeler as usize], entry.share);
+            tell(entry, credit);
             // Weights are at most one, and a cell has less than 2^24 votes.
             let weight = i64::from(entry.weight);
             let left = weight.wrapping_mul(i64::from(credit)) >> FRACTION_BITS;
@@ -249,7 +252,7 @@ impl Fit {
                 advantage: 0,
             },
         };
-        let mut p = vec![ONE / 2; index.cells.len()];
+        let mut p = Vec::with_capacity(index.cells.len());
         for _ in 0..ROUNDS {
             let PairTable {
                 score,
@@ -257,43 +260,61 @@ impl Fit {
                 reliability,
                 ..
             } = &mut fit.table;
-            let masses = Masses::given(index, &p, reliability, |_| true);
-            sweep(index, &masses, SWEEPS, score, advantage);
             probabilities(index, score, *advantage, &mut p);
-            fit.rely(index, &p);
+            let mut reports = Reports::new(index.labelers);
+            // One expectation serves both: the quotient in it is what a round costs.
+            let masses = Masses::given(
+                index,
+                &p,
+                reliability,
+                |_| true,
+                |entry, credit| reports.add(entry, credit),
+            );
+            reports.rely(reliability);
+            sweep(index, &masses, SWEEPS, score, advantage);
         }
         fit.table.information = information(index, &fit.table).1;
         fit
     }
+}
 
-    /// Reliabilities: share of truthful reports, drawn towards the crowd's mean; `p` is the probability of each cell's left object.
-    fn rely(&mut self, index: &Index, p: &[u32]) {
-        let mut sums = vec![(0u64, 0u64); index.labelers];
-        for entry in &index.entries {
-            let reliability = self.table.reliability[entry.labeler as usize];
-            // A tie says nothing about truthfulness.
-            if entry.share == ONE / 2 {
-                continue;
-            }
-            let credit = left_won(p[entry.cell as usize], reliability, entry.share);
-            let truthful = if entry.share == 0 {
-                ONE.wrapping_sub(credit)
-            } else {
-                credit
-            };
-            // Weights are at most one, and a labeler has less than 2^24 votes.
-            let weight = u64::from(entry.weight);
-            let (right, all) = &mut sums[entry.labeler as usize];
-            let earned = weight.wrapping_mul(u64::from(truthful)) >> FRACTION_BITS;
-            *right = right.wrapping_add(earned);
-            *all = all.wrapping_add(weight);
+/// Truthful reports of each labeler, and all of them; weights, Q16.
+struct Reports(Vec<(u64, u64)>);
+
+impl Reports {
+    fn new(labelers: usize) -> Self {
+        Self(vec![(0, 0); labelers])
+    }
+
+    /// Adds a report; `credit` is the posterior probability that the left object won, Q16.
+    #[inline]
+    fn add(&mut self, entry: &Entry, credit: u32) {
+        // A tie says nothing about truthfulness.
+        if entry.share == ONE / 2 {
+            return;
         }
-        let (right, all) = sums
+        let truthful = if entry.share == 0 {
+            ONE.wrapping_sub(credit)
+        } else {
+            credit
+        };
+        // Weights are at most one, and a labeler has less than 2^24 votes.
+        let weight = u64::from(entry.weight);
+        let (right, all) = &mut self.0[entry.labeler as usize];
+        let earned = weight.wrapping_mul(u64::from(truthful)) >> FRACTION_BITS;
+        *right = right.wrapping_add(earned);
+        *all = all.wrapping_add(weight);
+    }
+
+    /// Reliabilities: share of truthful reports, drawn towards the crowd's mean.
+    fn rely(self, reliability: &mut [u32]) {
+        let (right, all) = self
+            .0
             .iter()
             .fold((0, 0), |(right, all), sum| (right + sum.0, all + sum.1));
         // Half or less would let the crowd's scores turn over; one would trust everybody blindly.
         let mean = u64::from(fixed::ratio(right, all)).clamp(u64::from(ONE) / 2, 64_881);
-        for (slot, (right, all)) in self.table.reliability.iter_mut().zip(sums) {
+        for (slot, (right, all)) in reliability.iter_mut().zip(self.0) {
             let strength = RELIABILITY_STRENGTH;
             let value = fixed::ratio(right + strength * mean, all + (strength << FRACTION_BITS));
             *slot = value.clamp(ONE / 100, ONE - ONE / 100);

@@ -140,11 +140,10 @@ impl Index {
             votes_of_labeler[vote.labeler as usize] += 1;
         }
         packed.sort_unstable();
-        Ok(Self::build(
-            (input.objects, input.labelers, input.sided),
-            &rows_of(&packed),
-            votes_of_labeler,
-        ))
+        let mut index = Self::empty(input.objects, votes_of_labeler, packed.len());
+        index.sided = input.sided;
+        index.unpack(&packed);
+        Ok(index)
     }
 
     /// The comparisons that the orders are read as: all of them, or those of one object.
@@ -190,71 +189,65 @@ impl Index {
             }
         }
         rows.sort_unstable();
-        Ok(Self::build(
-            (input.objects, input.labelers, false),
-            &rows,
-            votes_of_labeler,
-        ))
+        let mut index = Self::empty(input.objects, votes_of_labeler, rows.len());
+        rows.into_iter().for_each(|row| index.push(row));
+        Ok(index)
     }
 
-    fn build(
-        (objects, labelers, sided): (u32, u32, bool),
-        rows: &[Row],
-        votes_of_labeler: Vec<u32>,
-    ) -> Self {
-        let mut comparisons = vec![0; objects as usize];
-        let (mut cells, mut entries) = (Vec::new(), Vec::with_capacity(rows.len()));
-        for &(left, right, labeler, share, weight) in rows {
-            if cells.last() != Some(&(left, right)) {
-                cells.push((left, right));
-            }
-            comparisons[left as usize] += 1;
-            comparisons[right as usize] += 1;
-            entries.push(Entry {
-                cell: cells.len() as u32 - 1,
-                labeler,
-                share,
-                weight,
-            });
-        }
+    /// An index without sides or comparisons, and room for `count` of these.
+    fn empty(objects: u32, votes_of_labeler: Vec<u32>, count: usize) -> Self {
         Self {
             objects: objects as usize,
-            labelers: labelers as usize,
-            sided,
-            cells,
-            entries,
+            labelers: votes_of_labeler.len(),
+            sided: false,
+            cells: Vec::new(),
+            entries: Vec::with_capacity(count),
             votes_of_labeler,
-            comparisons,
+            comparisons: vec![0; objects as usize],
         }
     }
-}
 
-/// Unpacks sorted comparisons and shares the weight of a labeler's answers about the same two objects, whichever of them is left.
-fn rows_of(packed: &[u64]) -> Vec<Row> {
-    let name = |packed: u64| packed as u32 & ((1 << NAME_BITS) - 1);
-    let cell_of = |packed: &u64| packed >> (NAME_BITS + 2);
-    let cells: Vec<&[u64]> = packed.chunk_by(|x, y| cell_of(x) == cell_of(y)).collect();
-    let mut rows = Vec::with_capacity(packed.len());
-    for cell in &cells {
-        let sides = cell_of(&cell[0]);
-        let (left, right) = (name(sides >> NAME_BITS), name(sides));
-        let mirrored = u64::from(right) << NAME_BITS | u64::from(left);
-        let mut other: &[u64] = cells
-            .binary_search_by_key(&mirrored, |cell| cell_of(&cell[0]))
-            .map_or(&[], |place| cells[place]);
-        for same in cell.chunk_by(|x, y| x >> 2 == y >> 2) {
-            let labeler = name(same[0] >> 2);
-            // Both cells are sorted by labeler.
-            let before = other.iter().take_while(|vote| name(*vote >> 2) < labeler);
-            other = &other[before.count()..];
-            let again = other.iter().take_while(|vote| name(*vote >> 2) == labeler);
-            let weight = (ONE / (same.len() + again.count()) as u32).max(1);
-            for vote in same {
-                rows.push((left, right, labeler, (vote & 3) as u32 * (ONE / 2), weight));
+    /// Adds a comparison; they come in their order.
+    fn push(&mut self, (left, right, labeler, share, weight): Row) {
+        if self.cells.last() != Some(&(left, right)) {
+            self.cells.push((left, right));
+        }
+        self.comparisons[left as usize] += 1;
+        self.comparisons[right as usize] += 1;
+        self.entries.push(Entry {
+            cell: self.cells.len() as u32 - 1,
+            labeler,
+            share,
+            weight,
+        });
+    }
+
+    /// Adds sorted packed comparisons, and shares the weight of a labeler's answers about the same two objects, whichever of them is left.
+    fn unpack(&mut self, packed: &[u64]) {
+        let name = |packed: u64| packed as u32 & ((1 << NAME_BITS) - 1);
+        let cell_of = |packed: &u64| packed >> (NAME_BITS + 2);
+        let cells: Vec<&[u64]> = packed.chunk_by(|x, y| cell_of(x) == cell_of(y)).collect();
+        for cell in &cells {
+            let sides = cell_of(&cell[0]);
+            let (left, right) = (name(sides >> NAME_BITS), name(sides));
+            let mirrored = u64::from(right) << NAME_BITS | u64::from(left);
+            let mut other: &[u64] = cells
+                .binary_search_by_key(&mirrored, |cell| cell_of(&cell[0]))
+                .map_or(&[], |place| cells[place]);
+            for same in cell.chunk_by(|x, y| x >> 2 == y >> 2) {
+                let labeler = name(same[0] >> 2);
+                // Both cells are sorted by labeler.
+                let before = other.iter().take_while(|vote| name(*vote >> 2) < labeler);
+                other = &other[before.count()..];
+                let again = other.iter().take_while(|vote| name(*vote >> 2) == labeler);
+                let weight = (ONE / (same.len() + again.count()) as u32).max(1);
+                for vote in same {
+                    let share = (vote & 3) as u32 * (ONE / 2);
+                    self.push((left, right, labeler, share, weight));
+                }
             }
         }
     }
-    rows
 }
 
 fn at_most(what: &'static str, count: u64, max: u64) -> Result<(), ConsensusError> {

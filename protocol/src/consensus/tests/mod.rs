@@ -10,6 +10,6 @@ use super::algorithm_id;
 fn the_algorithm_id_changes_only_on_purpose() {
     assert_eq!(
         hex::encode(algorithm_id()),
-        "7b52c6979a44407cbb4dab883df6a20e1db81bb3ca4fcaa82107ce33acef24d2"
+        "20bc939988f53b90347c3b022e2a9e44063a69ae7d3fbdc5d654feb469a2e863"
     );
 }

@@ -238,8 +238,8 @@ fn plain(input: &PairInput<'_>) -> PairResult {
     };
     for _ in 0..25 {
         let masses = state.masses(&votes);
-        state.sweep(&masses, input.sided, 4);
         state.rely(&votes);
+        state.sweep(&masses, input.sided, 4);
     }
     let (cells, information) = state.information(&votes);
     let inverse = |value: i128| (1i128 << 48) / value;
