@@ -146,8 +146,10 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// Commands.
+/// Commands. A command's arguments are put together only when it is asked for. They would describe it with their own docs then, so the
+/// structures below have plain comments.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub enum Command {
     /// Make a node's folder: keys, settings, network profile
     #[command(before_help = INIT)]
@@ -228,7 +230,7 @@ pub enum RoleName {
     Validator,
 }
 
-/// `assay init`.
+// `assay init`.
 #[derive(Debug, Args)]
 pub struct InitArgs {
     /// Network profile, as the network's operators hand it out; it is copied
@@ -253,7 +255,7 @@ pub struct InitArgs {
     pub password: PasswordArgs,
 }
 
-/// `assay run`.
+// `assay run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
     /// Address to listen on, instead of those in the settings; repeat for several
@@ -272,7 +274,7 @@ pub struct RunArgs {
     pub password: PasswordArgs,
 }
 
-/// `assay devnet`.
+// `assay devnet`.
 #[cfg(feature = "devchain")]
 #[derive(Debug, Args)]
 pub struct DevnetArgs {
@@ -300,7 +302,7 @@ pub struct DevnetArgs {
     pub validators_min: u32,
 }
 
-/// `assay demo`.
+// `assay demo`.
 #[cfg(feature = "devchain")]
 #[derive(Debug, Args)]
 pub struct DemoArgs {
@@ -328,7 +330,7 @@ pub struct DemoArgs {
     pub keep_running: bool,
 }
 
-/// `assay replay`.
+// `assay replay`.
 #[cfg(feature = "devchain")]
 #[derive(Debug, Args)]
 pub struct ReplayArgs {
@@ -343,7 +345,7 @@ pub struct ReplayArgs {
     pub seed: u64,
 }
 
-/// `assay publish`.
+// `assay publish`.
 #[derive(Debug, Args)]
 pub struct PublishArgs {
     /// Items: a .jsonl, .csv or .tsv file (columns id, path or text, optional gold), or a folder of files
@@ -440,7 +442,7 @@ pub struct PublishArgs {
     pub wait: bool,
 }
 
-/// `assay task`.
+// `assay task`.
 #[derive(Debug, Args)]
 pub struct TaskArgs {
     /// What to look at
@@ -448,7 +450,7 @@ pub struct TaskArgs {
     pub what: TaskCommand,
 }
 
-/// `assay task ...`.
+// `assay task ...`.
 #[derive(Debug, Subcommand)]
 pub enum TaskCommand {
     /// List the tasks known here
@@ -477,7 +479,7 @@ pub enum TaskCommand {
     },
 }
 
-/// `assay work`.
+// `assay work`.
 #[derive(Debug, Args)]
 pub struct WorkArgs {
     /// Task id, or the first digits of it; without it, open tasks are listed
@@ -507,7 +509,7 @@ pub enum ExportFormat {
     Verifiable,
 }
 
-/// `assay export`.
+// `assay export`.
 #[derive(Debug, Args)]
 pub struct ExportArgs {
     /// Task id, or the first digits of it
@@ -521,7 +523,7 @@ pub struct ExportArgs {
     pub out: Option<PathBuf>,
 }
 
-/// `assay claim`.
+// `assay claim`.
 #[derive(Debug, Args)]
 pub struct ClaimArgs {
     /// Whom to pay; anyone may claim for anyone [default: the node's own payee]
@@ -572,7 +574,7 @@ pub struct ClaimArgs {
     pub password: PasswordArgs,
 }
 
-/// `assay score`.
+// `assay score`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The first line of a file names its columns, in any order; others are ignored:
@@ -636,7 +638,7 @@ pub struct ScoreArgs {
     pub frame: Option<String>,
 }
 
-/// `assay verify`.
+// `assay verify`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Every check is told with what came out, and so is what was not checked. Exit code 8 when anything is wrong.
@@ -650,7 +652,7 @@ pub struct VerifyArgs {
     pub rpc: Option<String>,
 }
 
-/// `assay dispute`.
+// `assay dispute`.
 #[derive(Debug, Args)]
 pub struct DisputeArgs {
     /// What to do; without it, disputes are listed
@@ -658,7 +660,7 @@ pub struct DisputeArgs {
     pub what: Option<DisputeCommand>,
 }
 
-/// `assay dispute ...`.
+// `assay dispute ...`.
 #[derive(Debug, Subcommand)]
 pub enum DisputeCommand {
     /// Show the chain that the trees of an anchored header are wrong: its signers lose part of their stakes and are banned, half of what they
@@ -693,7 +695,7 @@ pub struct ProveArgs {
     pub audits: Option<PathBuf>,
 }
 
-/// `assay stake`.
+// `assay stake`.
 #[derive(Debug, Args)]
 pub struct StakeArgs {
     /// What to do
@@ -701,7 +703,7 @@ pub struct StakeArgs {
     pub what: StakeCommand,
 }
 
-/// `assay stake ...`.
+// `assay stake ...`.
 #[derive(Debug, Subcommand)]
 pub enum StakeCommand {
     /// Show stake, roles, their minimum, and when the stake can be withdrawn
@@ -718,7 +720,7 @@ pub enum StakeCommand {
     Withdraw,
 }
 
-/// `assay bonus`.
+// `assay bonus`.
 #[derive(Debug, Args)]
 pub struct BonusArgs {
     /// What to do
@@ -726,7 +728,7 @@ pub struct BonusArgs {
     pub what: BonusCommand,
 }
 
-/// `assay bonus ...`.
+// `assay bonus ...`.
 #[derive(Debug, Subcommand)]
 pub enum BonusCommand {
     /// Lock tokens as a bonus for a task of this node's account that is funded and not settled
@@ -761,7 +763,7 @@ pub enum BonusCommand {
     },
 }
 
-/// `assay dataset`.
+// `assay dataset`.
 #[derive(Debug, Args)]
 pub struct DatasetArgs {
     /// What to do
@@ -769,7 +771,7 @@ pub struct DatasetArgs {
     pub what: DatasetCommand,
 }
 
-/// `assay dataset ...`.
+// `assay dataset ...`.
 #[derive(Debug, Subcommand)]
 pub enum DatasetCommand {
     /// Publish version 1 of the data set of a settled task of this node's account; its labelers share the income by what the task paid them
@@ -832,7 +834,7 @@ pub enum DatasetCommand {
     },
 }
 
-/// `assay reputation`.
+// `assay reputation`.
 #[derive(Debug, Args)]
 pub struct ReputationArgs {
     /// What to do
@@ -840,7 +842,7 @@ pub struct ReputationArgs {
     pub what: ReputationCommand,
 }
 
-/// `assay reputation ...`.
+// `assay reputation ...`.
 #[derive(Debug, Subcommand)]
 pub enum ReputationCommand {
     /// Show the evidence about a labeler in each lane
@@ -860,7 +862,7 @@ pub enum ReputationCommand {
     },
 }
 
-/// Where the password of the account key comes from.
+// Where the password of the account key comes from.
 #[derive(Clone, Debug, Default, Args)]
 pub struct PasswordArgs {
     /// File (mode 0600) with the password of the account key, if it is encrypted or is to be [default: ask at the terminal]
@@ -868,7 +870,7 @@ pub struct PasswordArgs {
     pub password_file: Option<PathBuf>,
 }
 
-/// `assay wallet`.
+// `assay wallet`.
 #[derive(Debug, Args)]
 pub struct WalletArgs {
     /// Password.
@@ -879,7 +881,7 @@ pub struct WalletArgs {
     pub what: WalletCommand,
 }
 
-/// `assay wallet ...`.
+// `assay wallet ...`.
 #[derive(Debug, Subcommand)]
 pub enum WalletCommand {
     /// Show account, keys, balance, and how the secret keys are kept (never a secret)
@@ -917,7 +919,7 @@ pub enum WalletCommand {
     },
 }
 
-/// `assay config`.
+// `assay config`.
 #[derive(Debug, Args)]
 pub struct ConfigArgs {
     /// What to do
@@ -925,7 +927,7 @@ pub struct ConfigArgs {
     pub what: ConfigCommand,
 }
 
-/// `assay config ...`.
+// `assay config ...`.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
     /// Show all settings

@@ -53,7 +53,7 @@ const EXIT_PATIENCE: Duration = Duration::from_millis(500);
 #[cfg(feature = "devchain")]
 const DEMO_EXIT_PATIENCE: Duration = Duration::from_secs(20);
 
-/// The command line's definition. Values from the environment are not shown in its help: some name secret files.
+/// The whole of the command line's definition. Values from the environment are not shown in its help: some name secret files.
 pub fn command() -> clap::Command {
     fn hide(command: clap::Command) -> clap::Command {
         let command = command.mut_args(|arg| arg.hide_env_values(true));
@@ -65,13 +65,18 @@ pub fn command() -> clap::Command {
             .into_iter()
             .fold(command, |command, name| command.mut_subcommand(name, hide))
     }
-    hide(Cli::command())
+    let mut command = Cli::command();
+    // Arguments of subcommands are put off until then.
+    command.build();
+    hide(command)
 }
 
 /// Parses the command line, does what it says, and turns failures into messages and exit codes.
 pub fn main() -> ExitCode {
-    let parsed = command()
+    let parsed = Cli::command()
         .try_get_matches()
+        // Help and mistakes, which show the definition, come from the whole of it; a run needs its own subcommand only.
+        .map_err(|error| command().try_get_matches().err().unwrap_or(error))
         .and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
     let cli = match parsed {
         Ok(cli) => cli,
