@@ -603,8 +603,8 @@ pub struct ScoreArgs {
     /// Known labels (columns task, label) that the result takes as certain
     #[arg(long, value_name = "FILE", env = "ASSAY_SCORE_GOLD")]
     pub gold: Option<PathBuf>,
-    /// Show why one task has its result, instead of all results. For class, --json gives one object per answer, which anybody can
-    /// check from itself
+    /// Show why one task has its result, instead of all results. --json gives objects that anybody can check from themselves: one per
+    /// answer for class, one per object for pair and ranking, one for any other task
     #[arg(long, value_name = "TASK", env = "ASSAY_SCORE_EXPLAIN")]
     pub explain: Option<String>,
     /// Explain the answer of one worker to that task only (class)
@@ -644,7 +644,7 @@ pub struct ScoreArgs {
 Every check is told with what came out, and so is what was not checked. Exit code 8 when anything is wrong.
 ")]
 pub struct VerifyArgs {
-    /// What `export --format verifiable`, `claim --export` or `score class --explain TASK --json` wrote, or a network profile
+    /// What `export --format verifiable`, `claim --export` or `score --explain TASK --json` wrote, or a network profile
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     /// JSON-RPC address of the network's chain, to compare with: chain id, contracts, anchored header, payout root [default: offline]

@@ -86,15 +86,20 @@ fn check(file: &Path, score_root: Option<Hash>, printer: Printer) -> Result<(), 
         printer.data(&checked)?;
     } else {
         for one in &checked.explanations {
-            let of = match &one.worker {
-                Some(name) => format!("{} (labeler {})", text::harmless(name, false), one.labeler),
-                None => format!("labeler {}", one.labeler),
+            let numbered = |name: &Option<String>, what: &str, number| match name {
+                Some(name) => format!("{} ({what} {number})", text::harmless(name, false)),
+                None => format!("{what} {number}"),
+            };
+            let item = numbered(&one.name, "item", one.item);
+            let of = match one.labeler {
+                Some(labeler) => format!("{item}, {}", numbered(&one.worker, "labeler", labeler)),
+                None => item,
             };
             let said = match (&one.why, one.wrong) {
                 (Some(why), Some(wrong)) => format!("WRONG in {wrong}: {why}"),
                 _ => format!("right, under score root {}", one.score_root),
             };
-            printer.line(&format!("item {}, {of}: {said}", one.item))?;
+            printer.line(&format!("{of}: {said}"))?;
         }
     }
     let wrong = checked.checked - checked.right;

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | result (`assay export --format verifiable`) | votes -> score root -> state root of a header; labels, skills and pay from the votes |
 //! | claim (`assay claim --export`) | leaf -> payout root |
-//! | explanations (`assay score class --explain --json`) | votes of one item -> score root |
+//! | explanations (`assay score --explain --json`) | votes of one item -> score root |
 //! | network profile | its fields among themselves; with an RPC address the code of its contracts |
 //!
 //! Every check is told with its outcome, and so is what was not checked and how it can be: a file that is consistent with itself
@@ -222,7 +222,7 @@ async fn verify(path: &Path, bytes: &[u8], rpc: Option<&str>) -> Result<Report, 
     let place = path.display();
     let unknown = |why: String| {
         Failure::new(Exit::Data, format!("{place}: {why}")).next(
-            "verify a file of `assay export --format verifiable`, `assay claim --export`, `assay score class --explain --json`, or a network profile",
+            "verify a file of `assay export --format verifiable`, `assay claim --export`, `assay score --explain --json`, or a network profile",
         )
     };
     if !matches!(bytes.trim_ascii_start().first(), Some(b'{' | b'[')) {
@@ -485,11 +485,14 @@ fn explanations(path: &Path) -> Result<Report, Failure> {
     let mut report = Report::new("explanations");
     let checked = score::check_explanations(path, None).map_err(|e| {
         Failure::new(Exit::Data, text::harmless(&e.to_string(), false))
-            .next("`assay score class LABELS.csv --explain TASK --json` writes explanations")
+            .next("`assay score KIND LABELS.csv --explain TASK --json` writes explanations")
     })?;
     let mut root: Option<&str> = None;
     for one in &checked.explanations {
-        let whose = format!("item {}, labeler {}", one.item, one.labeler);
+        let whose = match one.labeler {
+            Some(labeler) => format!("item {}, labeler {labeler}", one.item),
+            None => format!("item {}", one.item),
+        };
         match (&one.why, one.wrong) {
             (Some(why), Some(wrong)) => {
                 report.test(false, format!("{whose}: wrong in {wrong}: {why}"));

@@ -9,6 +9,7 @@ use assay_protocol::consensus::{
 
 use super::{
     Context, Kind, Outcome,
+    checkable::Shown,
     error::ScoreError,
     explain::{self, Asked, TaskExplanation},
     measure,
@@ -99,7 +100,10 @@ pub(super) fn outcome<'a>(votes: &'a Votes, context: &Context<'_>, judged: Judge
         labels: Some(votes.labels.len() as u64),
         answers: Some(answers),
         checkable: explanation,
-        roots,
+        shown: Shown {
+            roots,
+            ..Shown::default()
+        },
         ..Outcome::default()
     };
     outcome.note_gold(gold, context.gold.len());

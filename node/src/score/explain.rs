@@ -1,4 +1,5 @@
-//! Why one task of kind class has its label: an object per answer that anybody can check from itself, and its check.
+//! Why one task of kind class has its label: an object per answer that anybody can check from itself; and the check of a file of such
+//! objects, or of cases of the other kinds.
 //!
 //! ```text
 //! answers -> ClassScoring -> one Explanation per answer --+--> JSON
@@ -25,7 +26,7 @@ use assay_protocol::{
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{decimal, error::ScoreError, share, votes::Votes};
+use super::{checkable::ItemCase, decimal, error::ScoreError, share, votes::Votes};
 
 /// Most answers explained at once: every object holds all answers to the task.
 pub const EXPLAINED_MAX: usize = 64;
@@ -199,6 +200,9 @@ pub struct CheckedFile {
 /// Outcome for one explanation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CheckedExplanation {
+    /// Task or object of a case, if the file says so; nothing proves the name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// Whose answer, if the file says so; nothing proves the name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub worker: Option<String>,
@@ -206,8 +210,9 @@ pub struct CheckedExplanation {
     pub right: bool,
     /// Number of the item.
     pub item: u32,
-    /// Number of the labeler.
-    pub labeler: u32,
+    /// Number of the labeler; a case is about all answers to an item.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labeler: Option<u32>,
     /// The score that it belongs to; compare it with the published one.
     pub score_root: String,
     /// Number of the label that follows; absent where something is wrong.
@@ -216,6 +221,9 @@ pub struct CheckedExplanation {
     /// Its posterior in millionths.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub posterior_ppm: Option<i64>,
+    /// What follows in a case, with numbers instead of names; absent where something is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub result: Option<Value>,
     /// The first field or part that is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wrong: Option<&'static str>,
@@ -224,7 +232,7 @@ pub struct CheckedExplanation {
     pub why: Option<String>,
 }
 
-/// Checks the explanations in a file: the JSON of `assay score class --explain`, or explanations alone. Each is derived again from itself
+/// Checks the explanations and cases in a file: the JSON of `assay score KIND --explain`, or such objects alone. Each is derived again from itself
 /// and, where `score_root` is given, compared with that root; all must belong to one score.
 ///
 /// # Errors
@@ -248,15 +256,19 @@ pub fn check_explanations(
     let mut found = Vec::new();
     find(serde_json::from_slice(&bytes).map_err(bad)?, &mut found);
     if found.is_empty() {
-        let why =
-            "there is no explanation in it; assay score class --explain TASK --json writes one";
+        let why = "there is no explanation in it; assay score KIND LABELS.csv --explain TASK --json writes one";
         return Err(ScoreError::whole(path, why));
     }
     let mut asked = score_root;
     let mut explanations = Vec::new();
-    for (worker, value) in found {
-        let object: Explanation = serde_json::from_value(value).map_err(bad)?;
-        explanations.push(check(worker, &object, &mut asked));
+    for (name, value) in found {
+        explanations.push(if value.get("kind").is_some() {
+            let case: ItemCase = serde_json::from_value(value).map_err(bad)?;
+            case.check(name, &mut asked)
+        } else {
+            let object: Explanation = serde_json::from_value(value).map_err(bad)?;
+            check(name, &object, &mut asked)
+        });
     }
     Ok(CheckedFile {
         checked: explanations.len() as u64,
@@ -286,13 +298,15 @@ fn check(
     let result = derived.as_ref().ok().map(|derived| derived.item.result);
     let (wrong, why) = derived.err().unzip();
     CheckedExplanation {
+        name: None,
         worker,
         right: wrong.is_none(),
         item: object.case.claim.item,
-        labeler: object.labeler.labeler,
+        labeler: Some(object.labeler.labeler),
         score_root: object.case.score.root().to_string(),
         label: result.and_then(|result| result.label),
         posterior_ppm: result.map(|result| super::sheet::millionths(result.posterior)),
+        result: None,
         wrong,
         why,
     }
@@ -300,7 +314,7 @@ fn check(
 
 const SCORE_ROOT: &str = "the score root";
 
-/// The explanations in a document, with the names of the workers where those stand beside them.
+/// The explanations and cases in a document, with the names of workers or items where those stand beside them.
 fn find(value: Value, found: &mut Vec<(Option<String>, Value)>) {
     match value {
         Value::Array(list) => list.into_iter().for_each(|value| find(value, found)),
@@ -308,16 +322,16 @@ fn find(value: Value, found: &mut Vec<(Option<String>, Value)>) {
             found.push((None, Value::Object(map)));
         }
         Value::Object(mut map) => {
-            let worker = match map.remove("worker") {
+            let name = match map.remove("worker").or_else(|| map.remove("item")) {
                 Some(Value::String(name)) => Some(name),
                 _ => None,
             };
-            for key in ["explanation", "votes"] {
+            for key in ["explanation", "votes", "cases", "checkable"] {
                 if let Some(value) = map.remove(key) {
                     let first = found.len();
                     find(value, found);
-                    if let [(name, _)] = &mut found[first..] {
-                        *name = name.take().or(worker.clone());
+                    if let [(own, _)] = &mut found[first..] {
+                        *own = own.take().or(name.clone());
                     }
                 }
             }

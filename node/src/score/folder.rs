@@ -49,7 +49,7 @@ pub(super) fn write(
             sheet.parquet(out).map_err(io::Error::other)
         })?;
     }
-    if let Some(roots) = &outcome.roots {
+    if let Some(roots) = &outcome.shown.roots {
         let path = folder.join("roots.json");
         write_json(&path, roots)?;
         files.push(path);

@@ -10,7 +10,8 @@
 //! | `read`, `names`, `votes` | files, without an allocation per row; names become numbers |
 //! | `class`, `text`, `pair`, `sets`, `value`, `shape`, `review` | one kind each: what a label looks like, the engine's input, tables |
 //! | `crowd` | the answers as numbers, for a replay |
-//! | `explain` | objects that explain a label and can be checked from themselves |
+//! | `explain` | objects that explain a label of kind class, and the check of a file of them or of cases |
+//! | `checkable` | cases of one task or object of the other kinds |
 //! | `roots` | the hashes that name a whole score |
 //! | `sheet`, `folder` | tables, and the folder that they are written to |
 //! | `measure` | accuracy, F1, calibration, word errors, rank correlation |
@@ -20,6 +21,7 @@
 //! Invariants: results do not depend on the order of the rows, except that the first of several answers of one worker to one task counts;
 //! bad files are errors that name file and line, never a panic.
 
+mod checkable;
 mod class;
 mod crowd;
 mod error;
@@ -50,6 +52,7 @@ use std::{
 use assay_protocol::id::Hash;
 use serde::Serialize;
 
+pub use checkable::{CheckableItem, ItemCase};
 pub use crowd::{CrowdData, read_crowd};
 pub use error::ScoreError;
 pub use explain::{
@@ -57,8 +60,8 @@ pub use explain::{
     check_explanations,
 };
 
+use checkable::Shown;
 use names::Names;
-use roots::Roots;
 use sheet::{Sheet, decimal};
 use votes::{Fact, Known, Votes};
 
@@ -196,10 +199,10 @@ pub struct Summary {
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 pub enum Why {
-    /// Of kind class: objects that can be checked.
-    Checkable(TaskExplanation),
-    /// Of any other kind.
-    Told(Explanation),
+    /// Of kind class: an object per answer.
+    Answers(TaskExplanation),
+    /// Of any other kind: a case.
+    Cases(Explanation),
 }
 
 /// Why one task has its result.
@@ -211,6 +214,8 @@ pub struct Explanation {
     pub result: Vec<(String, String)>,
     /// The answers, by worker.
     pub votes: Vec<ExplainedVote>,
+    /// What can be checked: one object for the task or, for pair and ranking, for each object that it is about.
+    pub cases: Vec<CheckableItem>,
 }
 
 /// One answer to an explained task.
@@ -247,8 +252,8 @@ struct Outcome<'a> {
     checkable: Option<TaskExplanation>,
     /// Answers, where the rows are gone.
     answers: Option<u64>,
-    /// Where there is a folder.
-    roots: Option<Roots>,
+    /// Roots and cases.
+    shown: Shown,
 }
 
 /// What an engine's module needs besides the answers.
@@ -320,7 +325,7 @@ pub fn run(
     } else {
         None
     };
-    let outcome = match (kind, judged) {
+    let mut outcome = match (kind, judged) {
         (Kind::Class, Some(judged)) => class::outcome(&votes, &context, judged),
         (Kind::Class, None) => Outcome::default(),
         (Kind::Pair, _) => pair::score_pairs(&votes, &context)?,
@@ -333,11 +338,14 @@ pub fn run(
         }
         (Kind::Review, _) => review::score(&votes, &context)?,
     };
+    if let Some(explanation) = &mut outcome.explanation {
+        explanation.cases = std::mem::take(&mut outcome.shown.items);
+    }
     progress(Stage::Writing);
     if let Some(folder) = &options.out {
         summary.files = folder::write(folder, &outcome, &votes.workers)?;
     }
-    if let Some(roots) = &outcome.roots {
+    if let Some(roots) = &outcome.shown.roots {
         summary.algorithm = Some(roots.algorithm);
         summary.input_root = Some(roots.input_root);
         summary.score_root = Some(roots.score_root);
@@ -360,6 +368,7 @@ pub fn run(
     summary.blank = votes.blank;
     summary.notes = votes.notes.clone();
     summary.notes.extend(outcome.notes);
+    summary.notes.extend(outcome.shown.notes);
     if summary.answers == 0 {
         summary.notes.push("there are no answers".to_owned());
     }
@@ -369,8 +378,8 @@ pub fn run(
     summary.clusters = outcome.clusters.map(|list| list.len() as u64);
     summary.measured = outcome.measured;
     summary.measures = outcome.measures;
-    let told = outcome.explanation.map(Why::Told);
-    summary.explanation = outcome.checkable.map(Why::Checkable).or(told);
+    let cases = outcome.explanation.map(Why::Cases);
+    summary.explanation = outcome.checkable.map(Why::Answers).or(cases);
     if let (Some(folder), true) = (&options.out, !summary.files.is_empty()) {
         folder::write_summary(folder, &mut summary)?;
     }
@@ -407,7 +416,10 @@ impl Explanation {
                 None => writeln!(out)?,
             }
         }
-        Ok(())
+        match self.cases.first() {
+            Some(case) => writeln!(out, "score root {}", case.checkable.root()),
+            None => Ok(()),
+        }
     }
 }
 
@@ -482,6 +494,7 @@ impl Context<'_> {
                     }
                 })
                 .collect(),
+            cases: Vec::new(),
         })
     }
 }

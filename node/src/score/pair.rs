@@ -1,6 +1,6 @@
 //! Comparisons of two objects, and orders of several.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use assay_protocol::consensus::{
     Comparison, Outcome as Winner, PairInput, PairResult, Ranking, RankingInput,
@@ -86,7 +86,7 @@ pub(super) fn score_pairs<'a>(
     };
     let result = infer_pairs(&input)?;
     Ok(Outcome {
-        roots: context.roots::<Pair>(votes, &input, &result)?,
+        shown: context.show::<Pair>(votes, &input, &result, asked(votes, context, &objects))?,
         ..outcome(votes, context, &objects, &result)
     })
 }
@@ -127,9 +127,28 @@ pub(super) fn score_orders<'a>(
     };
     let result = infer_rankings(&input)?;
     Ok(Outcome {
-        roots: context.roots::<Ranked>(votes, &input, &result)?,
+        shown: context.show::<Ranked>(votes, &input, &result, asked(votes, context, &objects))?,
         ..outcome(votes, context, &objects, &result)
     })
+}
+
+/// Objects of the explained task, by name and number: those that a comparison names, or those in the orders.
+fn asked<'n>(
+    votes: &Votes,
+    context: &Context<'_>,
+    objects: &'n Names,
+) -> impl Iterator<Item = (&'n str, u32)> {
+    let mut asked = BTreeSet::new();
+    if let Some((task, number)) = context.asked(votes) {
+        asked.extend(task.split('|').filter_map(|name| objects.find(name)));
+        for row in votes.rows_of(number) {
+            let named = parts(votes.labels.get(row.label));
+            asked.extend(named.filter_map(|name| objects.find(name)));
+        }
+    }
+    asked
+        .into_iter()
+        .map(|object| (objects.get(object), object))
 }
 
 fn parts(order: &str) -> impl Iterator<Item = &str> {

@@ -119,7 +119,7 @@ pub(super) fn score<'a>(
             .whole("votes", workers.iter().map(|l| Some(l.votes)))
             .share("skill", workers.iter().map(|l| Some(l.skill_ppm))),
         labels: Some(classes.len() as u64),
-        roots: context.roots::<Review>(votes, &input, &result)?,
+        shown: context.show::<Review>(votes, &input, &result, context.asked(votes))?,
         ..Outcome::default()
     };
     outcome.note_gold(known.len(), context.gold.len());

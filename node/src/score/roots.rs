@@ -6,15 +6,12 @@
 //! trees know numbers only, so the names have a hash of their own beside the roots.
 
 use assay_protocol::{
-    consensus::{
-        InputHead, ScoreHead,
-        cases::{self, Score},
-    },
+    consensus::{InputHead, ScoreHead},
     id::Hash,
 };
 use serde::Serialize;
 
-use super::{Context, Kind, error::ScoreError, names::Names, votes::Votes};
+use super::{Kind, names::Names, votes::Votes};
 
 /// Key of the hash over names.
 const NAMES: &[u8; 32] = b"assay/score/names/1             ";
@@ -71,21 +68,4 @@ fn names(lists: [&Names; 3]) -> Hash {
         }
     }
     Hash(*hasher.finalize().as_bytes())
-}
-
-impl Context<'_> {
-    /// The roots of a task with these votes and what its engine made of it, where there is a folder for them.
-    pub fn roots<'t, K: cases::Kind>(
-        &self,
-        votes: &Votes,
-        task: K::Task<'t>,
-        result: &K::Result,
-    ) -> Result<Option<Roots>, ScoreError> {
-        if !self.full {
-            return Ok(None);
-        }
-        let score = Score::<K>::new(task, result)?;
-        let (input, head) = (score.input_head(), score.score_head());
-        Ok(Some(Roots::new(self.options.kind, votes, input, head)))
-    }
 }

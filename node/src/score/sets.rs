@@ -113,7 +113,7 @@ pub(super) fn score<'a>(
                 workers.iter().map(|l| Some(l.flagged_labels)),
             ),
         labels: Some(schema.len() as u64),
-        roots: context.roots::<Multi>(votes, &input, &result)?,
+        shown: context.show::<Multi>(votes, &input, &result, context.asked(votes))?,
         ..Outcome::default()
     };
     outcome.note_gold(known.len(), context.gold.len());

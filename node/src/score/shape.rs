@@ -273,7 +273,7 @@ pub(super) fn score<'a>(
             .share("quality", workers.iter().map(|l| Some(l.quality_ppm)))
             .whole("cluster", workers.iter().map(|l| l.cluster)),
         labels: Some(classes.len() as u64),
-        roots: context.roots::<Shapes>(votes, &input, &result)?,
+        shown: context.show::<Shapes>(votes, &input, &result, context.asked(votes))?,
         ..Outcome::default()
     };
     outcome.note_gold(known.len(), context.gold.len());

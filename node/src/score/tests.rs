@@ -339,7 +339,7 @@ fn an_explanation_names_votes_skills_and_what_would_change() {
     wanted.explain = Some("t7".to_owned());
     let mut out = Vec::new();
     let summary = run(&wanted, Some(&mut out), &|_| ()).unwrap();
-    let Some(Why::Checkable(explanation)) = &summary.explanation else {
+    let Some(Why::Answers(explanation)) = &summary.explanation else {
         panic!("{:?}", summary.explanation);
     };
     let given = rows.iter().filter(|row| row.starts_with("t7,")).count();
@@ -352,7 +352,7 @@ fn an_explanation_names_votes_skills_and_what_would_change() {
 
     wanted.explain_worker = Some(explanation.votes[1].worker.clone());
     let one = run(&wanted, None, &|_| ()).unwrap().explanation;
-    let Some(Why::Checkable(one)) = one else {
+    let Some(Why::Answers(one)) = one else {
         panic!("{one:?}");
     };
     assert_eq!(one.votes, explanation.votes[1..2]);
@@ -451,9 +451,9 @@ fn objects_of_two_scores_are_not_taken_for_one() {
     assert_eq!(checked.explanations[1].wrong, Some("the score root"));
 }
 
-#[test]
-fn roots_name_the_answers_and_the_score_and_follow_from_their_parts() {
-    let cases: [(Kind, &str, [&str; 4]); 12] = [
+/// Columns and four answers of every kind.
+fn small_files() -> [(Kind, &'static str, [&'static str; 4]); 12] {
+    [
         (
             Kind::Class,
             "task,worker,label,seconds",
@@ -534,11 +534,15 @@ fn roots_name_the_answers_and_the_score_and_follow_from_their_parts() {
                 "u,y,b,reject",
             ],
         ),
-    ];
+    ]
+}
+
+#[test]
+fn roots_name_the_answers_and_the_score_and_follow_from_their_parts() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("labels.csv");
     let mut seen = BTreeSet::new();
-    for (kind, header, rows) in cases {
+    for (kind, header, rows) in small_files() {
         let mut rows = rows.map(str::to_owned).to_vec();
         let score = |rows: &[String]| {
             fs::write(&path, text(header, rows)).unwrap();
@@ -582,6 +586,100 @@ fn roots_name_the_answers_and_the_score_and_follow_from_their_parts() {
 }
 
 #[test]
+fn a_case_of_every_kind_is_checked_from_itself_and_belongs_to_the_roots_of_the_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("labels.csv");
+    let why = folder.path().join("why.json");
+    let check = |value: &serde_json::Value, root: Option<Hash>| {
+        fs::write(&why, value.to_string()).unwrap();
+        check_explanations(&why, root)
+    };
+    for (kind, header, rows) in small_files() {
+        let (task, items): (_, &[&str]) = match kind {
+            Kind::Class => continue,
+            Kind::Pair => ("p|q", &["p", "q"]),
+            Kind::Ranking => ("-", &["p", "q", "r"]),
+            _ => ("t", &["t"]),
+        };
+        fs::write(&path, text(header, &rows.map(str::to_owned))).unwrap();
+        let mut wanted = options(kind, &path);
+        wanted.explain = Some(task.to_owned());
+        let mut lines = Vec::new();
+        let alone = run(&wanted, Some(&mut lines), &|_| ()).unwrap();
+        assert_eq!(alone.score_root, None, "{kind:?}");
+        wanted.out = Some(folder.path().join("out"));
+        let summary = run(&wanted, None, &|_| ()).unwrap();
+        let root = summary.score_root;
+        let lines = String::from_utf8(lines).unwrap();
+        let last = format!("score root {}\n", root.unwrap());
+        assert!(lines.ends_with(&last), "{kind:?}: {lines}");
+
+        let whole = serde_json::to_value(&summary).unwrap();
+        assert_eq!(
+            serde_json::to_value(&alone).unwrap()["explanation"],
+            whole["explanation"]
+        );
+        let checked = check(&whole, root).unwrap();
+        assert_eq!(checked.right, checked.checked, "{kind:?}");
+        let names = checked
+            .explanations
+            .iter()
+            .map(|one| one.name.as_deref().unwrap());
+        assert_eq!(names.collect::<Vec<_>>(), items, "{kind:?}");
+        let published = &whole["explanation"]["cases"][0]["checkable"]["case"]["claim"]["value"];
+        assert_eq!(checked.explanations[0].result.as_ref(), Some(published));
+        let other = check(&whole, Some(Hash([7; 32]))).unwrap();
+        assert_eq!(other.right, 0, "{kind:?}");
+        assert_eq!(other.explanations[0].wrong, Some("the score root"));
+
+        let one = &whole["explanation"]["cases"][0]["checkable"];
+        for (pointer, part) in [
+            ("/case/item", "the list of votes"),
+            ("/case/input/labelers", "the input head"),
+            ("/case/rows/0/proof", "row"),
+            ("/case/claim/proof", "the result"),
+        ] {
+            let mut changed = one.clone();
+            let slot = changed.pointer_mut(pointer).unwrap();
+            *slot = match slot.as_u64() {
+                Some(number) => (number + 1).into(),
+                None => serde_json::json!([]),
+            };
+            let checked = check(&changed, None).unwrap();
+            assert_eq!(checked.right, 0, "{kind:?} {pointer}");
+            assert_eq!(
+                checked.explanations[0].wrong,
+                Some(part),
+                "{kind:?} {pointer}"
+            );
+        }
+        let mut changed = one.clone();
+        changed["kind"] = "class".into();
+        let error = check(&changed, None).unwrap_err().to_string();
+        assert!(error.contains("this is no explanation"), "{error}");
+    }
+}
+
+#[test]
+fn an_object_with_too_many_opponents_is_explained_without_a_case() {
+    let rows = (0..1_100).map(|other| format!("a|b{other:04},w,a\n"));
+    let (_folder, path) = file(format!("task,worker,label\n{}", rows.collect::<String>()));
+    let mut wanted = options(Kind::Pair, &path);
+    wanted.explain = Some("a|b0007".to_owned());
+    let summary = run(&wanted, None, &|_| ()).unwrap();
+    let Some(Why::Cases(why)) = &summary.explanation else {
+        panic!("comparisons have cases");
+    };
+    let names: Vec<&str> = why.cases.iter().map(|one| one.item.as_str()).collect();
+    assert_eq!(names, ["b0007"]);
+    let note = summary
+        .notes
+        .iter()
+        .find(|note| note.contains("without a case"));
+    assert!(note.unwrap().contains("\"a\""), "{note:?}");
+}
+
+#[test]
 fn other_names_for_the_same_numbers_have_the_same_roots_and_another_hash_of_names() {
     let roots = |rows: &str| -> serde_json::Value {
         let (folder, path) = file(format!("task,worker,label\n{rows}"));
@@ -609,7 +707,7 @@ fn the_roots_of_class_are_those_that_an_explanation_belongs_to() {
     wanted.out = Some(folder.path().join("out"));
     wanted.explain = Some("u".to_owned());
     let summary = run(&wanted, None, &|_| ()).unwrap();
-    let Some(Why::Checkable(why)) = &summary.explanation else {
+    let Some(Why::Answers(why)) = &summary.explanation else {
         panic!("class explains itself by objects");
     };
     let derived = why.votes[0].explanation.rederive().unwrap();

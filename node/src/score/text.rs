@@ -41,7 +41,7 @@ pub(super) fn score<'a>(
     };
     let result = infer_text(&input)?;
     let mut outcome = Outcome {
-        roots: context.roots::<Text>(votes, &input, &result)?,
+        shown: context.show::<Text>(votes, &input, &result, context.asked(votes))?,
         ..Outcome::default()
     };
     outcome.note_gold(gold.len(), context.gold.len());

@@ -175,7 +175,7 @@ pub(super) fn score<'a>(
                 digits + ERROR_DIGITS,
                 result.table.rows.iter().map(|row| Some(error(row.bias))),
             ),
-        roots: context.roots::<cases::Value>(votes, &input, &result)?,
+        shown: context.show::<cases::Value>(votes, &input, &result, context.asked(votes))?,
         ..Outcome::default()
     };
     outcome.note_gold(known.len(), context.gold.len());
