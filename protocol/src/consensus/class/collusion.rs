@@ -5,7 +5,7 @@
 //!
 //! **Pair test** (copies among honest labelers). A pair is suspicious when it agrees more than **both** of two innocent explanations allow
 //! on the very items it shares: *the truth* (both are drawn independently from their own confusion matrices given the posterior of each
-//! item) and *the item* (each agrees with the partner as often as with everybody else who voted there). With `n` shared items, `a` agreements
+//! item; in every reading of the crowd, see `fit_experts`) and *the item* (each agrees with the partner as often as with everybody else who voted there). With `n` shared items, `a` agreements
 //! and `p` the larger explanation (one agreement added, for what is not known exactly), the Chernoff-Hoeffding bound says that
 //! independent voters reach `a` with probability at most `2^(-n KL(a/n || p))`. A pair is flagged when that exponent exceeds
 //! log2(pairs tested) + [`FAMILY_BITS`]: at most about one honest crowd in 10,000 contains a false flag from chance.
@@ -102,7 +102,7 @@ pub(super) struct Rings {
 pub(super) fn clusters(
     index: &Index,
     voting: &Voting,
-    experts: &[Expert; EXPERTS],
+    readings: &[[Expert; EXPERTS]],
     machine: &[bool],
     known: &[Vec<u32>],
 ) -> Rings {
@@ -115,8 +115,8 @@ pub(super) fn clusters(
         index,
         voting,
         uses,
-        experts,
-        posterior: Vec::new(),
+        readings,
+        posteriors: Vec::new(),
         agreements: Vec::new(),
         tested: 0,
         suspects: Vec::new(),
@@ -138,7 +138,10 @@ pub(super) fn clusters(
         .flat_map(|ring| ring.windows(2).map(|pair| (pair[0], pair[1])))
         .collect();
     let before = found.len();
-    sheets(index, voting, &experts[0], &search.links, &mut found);
+    // The first reading knows what each labeler tends to say.
+    if let Some([expert, ..]) = readings.first() {
+        sheets(index, voting, expert, &search.links, &mut found);
+    }
     let again = found.len() > before;
     if !again {
         let copies = search
@@ -159,9 +162,9 @@ pub(super) fn clusters(
 struct Search<'a> {
     index: &'a Index,
     voting: &'a Voting,
-    experts: &'a [Expert; EXPERTS],
-    /// Joint posteriors, `classes` entries per item; filled when the first pair asks.
-    posterior: Vec<u32>,
+    readings: &'a [[Expert; EXPERTS]],
+    /// Joint posteriors per reading, `classes` entries per item; filled when the first pair asks.
+    posteriors: Vec<Vec<u32>>,
     /// Votes per column.
     uses: Vec<u32>,
     /// How many others in its item's window gave the same label, per vote; filled when the first pair asks.
@@ -255,12 +258,16 @@ impl Search<'_> {
         let pair = Pair::new(index, left, right);
         let mut evidence = bits(seen, pair.with_others(index, &self.agreements));
         if evidence > FAMILY_BITS {
-            if self.posterior.is_empty() {
-                self.posterior = sharp(index, self.voting, self.experts, 1);
+            if self.posteriors.is_empty() {
+                let readings = self.readings.iter();
+                let rows = readings.map(|experts| sharp(index, self.voting, experts, 1));
+                self.posteriors = rows.collect();
             }
-            // A matrix expert says how labelers answer.
-            let explained = pair.with_truth(index, &self.experts[0], &self.posterior);
-            evidence = evidence.min(bits(seen, explained));
+            for ([expert, ..], posterior) in self.readings.iter().zip(&self.posteriors) {
+                // A matrix expert says how labelers answer.
+                let explained = pair.with_truth(index, expert, posterior);
+                evidence = evidence.min(bits(seen, explained));
+            }
         }
         if evidence > FAMILY_BITS {
             self.suspects.push((left, right, evidence));

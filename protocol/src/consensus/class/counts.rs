@@ -5,6 +5,7 @@
 //! What it does not do: no posteriors.
 //! Invariants: a count is a sum of Q16 posteriors of at most 2^24 votes, so it stays below 2^41; every logarithm is of a positive number.
 
+use super::habits::{Crowd, Habits};
 use super::model::{Shape, by_classes};
 use super::votes::Index;
 use crate::consensus::fixed::{self, ONE, log2};
@@ -14,9 +15,11 @@ pub(super) const ACCURACY_STRENGTH: u64 = 4;
 /// Strength of the pooled row in a confusion matrix, in pseudo-votes.
 pub(super) const MATRIX_STRENGTH: u64 = 3;
 /// Expected counts, Q16, and what the crowd has in common.
+#[derive(Clone)]
 pub(super) struct Counts {
     classes: usize,
     matrix: bool,
+    own_rows: bool,
     /// Matrix: votes per (column, class).
     column: Vec<u64>,
     /// Matrix: votes per (labeler, class).
@@ -42,6 +45,7 @@ impl Counts {
         Self {
             classes: index.classes,
             matrix: shape.matrix,
+            own_rows: shape.own_rows,
             column: vec![0; columns * index.classes],
             row: vec![0; rows * index.classes],
             right: vec![0; index.labelers],
@@ -165,14 +169,19 @@ impl Counts {
         (((u64::from(ONE) - accuracy) * common) >> fixed::FRACTION_BITS).max(1)
     }
 
+    /// Logarithm of the pooled row's share, Q16.
+    fn pooled_log(&self, accuracy: u64, class: usize, label: usize) -> i64 {
+        log2(self.pooled(accuracy, class, label)) - log2(u64::from(ONE))
+    }
+
     /// Log odds of a right answer against one given wrong answer, Q16.
     fn gain(&self, accuracy: u64) -> i64 {
         log2(accuracy * (self.classes as u64 - 1)) - log2(u64::from(ONE) - accuracy)
     }
 
-    /// Log-likelihoods of a matrix expert.
-    pub fn column_logs(&self, index: &Index, out: &mut [i32]) {
-        by_classes!(self.classes, column_logs(self, index, out));
+    /// Log-likelihoods of a matrix expert, with rows of the labelers' own or the pooled ones.
+    pub fn column_logs(&self, index: &Index, own_rows: bool, out: &mut [i32]) {
+        by_classes!(self.classes, column_logs(self, index, own_rows, out));
     }
 
     /// Log odds of a one-skill expert.
@@ -180,6 +189,48 @@ impl Counts {
         for ((slot, &right), &total) in out.iter_mut().zip(&self.right).zip(&self.total) {
             *slot = self.gain(self.accuracy(right, total));
         }
+    }
+
+    /// What finished counts say about the labelers' habits.
+    pub fn habits(&self, index: &Index) -> Habits {
+        let classes = self.classes;
+        let (one, strength) = (u64::from(ONE), MATRIX_STRENGTH * u64::from(ONE));
+        let mut right = vec![0u64; classes];
+        for (number, column) in self.column.chunks_exact(classes).enumerate() {
+            let label = usize::from(index.column_label[number]);
+            right[label] += column[label];
+        }
+        let total = |class| self.row.iter().skip(class).step_by(classes).sum::<u64>();
+        let error = right.iter().enumerate().map(|(class, &right)| {
+            let total: u64 = total(class);
+            u64::from(fixed::ratio(total - right + one, total + 2 * one))
+        });
+        let crowd = Crowd {
+            wrong: one - self.crowd,
+            error: error.collect(),
+            confusion: &self.confusion,
+        };
+        let mut habits = Habits::default();
+        let mut given = vec![0u64; classes];
+        for (labeler, row) in self.row.chunks_exact(classes).enumerate() {
+            let accuracy = self.accuracy(self.right[labeler], self.total[labeler]);
+            right.fill(MATRIX_STRENGTH * accuracy);
+            given.fill(0);
+            for number in index.columns_of_labeler(labeler) {
+                let label = usize::from(index.column_label[number]);
+                let column = &self.column[number * classes..(number + 1) * classes];
+                right[label] += column[label];
+                given[label] = column.iter().sum();
+            }
+            let rows = right.iter().zip(row);
+            let rights = rows.map(|(&right, &row)| fixed::ratio(right, row + strength));
+            habits.right.extend(rights);
+            // Fewer votes than classes show no habit, and this bounds the work by the votes.
+            if index.count_of_labeler(labeler) as usize >= classes {
+                habits.add(&crowd, one - accuracy, row, &given);
+            }
+        }
+        habits
     }
 
     /// Log evidence of one vote after taking its own lesson out of the counts; unweighted.
@@ -194,6 +245,12 @@ impl Counts {
         );
         if !self.matrix {
             out[label] = self.gain(accuracy);
+            return;
+        }
+        if !self.own_rows {
+            for (class, slot) in out.iter_mut().enumerate() {
+                *slot = self.pooled_log(accuracy, class, label);
+            }
             return;
         }
         let strength = MATRIX_STRENGTH * u64::from(ONE);
@@ -213,7 +270,12 @@ fn sum_columns<const K: usize, const R: usize>(counts: &mut Counts, index: &Inde
 }
 
 /// See [`Counts::column_logs`].
-fn column_logs<const K: usize, const R: usize>(counts: &Counts, index: &Index, out: &mut [i32]) {
+fn column_logs<const K: usize, const R: usize>(
+    counts: &Counts,
+    index: &Index,
+    own_rows: bool,
+    out: &mut [i32],
+) {
     let classes = if K == 0 { counts.classes } else { K };
     let strength = MATRIX_STRENGTH * u64::from(ONE);
     let mut row_log = [0i64; R];
@@ -226,6 +288,12 @@ fn column_logs<const K: usize, const R: usize>(counts: &Counts, index: &Index, o
             let label = usize::from(index.column_label[number]);
             let cells = number * classes..(number + 1) * classes;
             let logs = out[cells.clone()].iter_mut();
+            if !own_rows {
+                for (class, slot) in logs.enumerate() {
+                    *slot = counts.pooled_log(accuracy, class, label) as i32; // between -16 and 0 bits
+                }
+                continue;
+            }
             for (class, (slot, &count)) in logs.zip(&counts.column[cells]).enumerate() {
                 let pseudo = MATRIX_STRENGTH * counts.pooled(accuracy, class, label);
                 // At least -41 in Q16 by the bound on counts, at most one: fits an i32.

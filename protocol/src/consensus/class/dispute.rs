@@ -15,7 +15,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::correlation::FULL_STEP_Q16;
+use super::correlation::STEP_MAX_Q16;
 use super::leaves::{
     self, ItemClaim, ItemVotes, LabelerClaim, TableColumn, TableRow, TableWeights,
 };
@@ -330,7 +330,7 @@ fn check_rows(case: &ItemCase) -> Result<(), CaseError> {
     let small = |log: i64| log.unsigned_abs() <= LOG_MAX;
     let weights = case.weights.class_log.iter().flatten();
     sound(weights.copied().all(small), "a class weight")?;
-    sound(case.weights.correlation <= FULL_STEP_Q16, "the correlation")?;
+    sound(case.weights.correlation <= STEP_MAX_Q16, "the correlation")?;
     let votes = case.votes.votes.iter().chain(&case.votes.late);
     for (number, (&(labeler, label), voter)) in votes.zip(&case.rows).enumerate() {
         let row = &voter.row;

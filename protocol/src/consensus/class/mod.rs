@@ -12,6 +12,7 @@
 //! | `voting` | weight of each vote, clusters as one voter |
 //! | `counts` | expected counts, smoothing, evidence of a vote |
 //! | `model` | three experts |
+//! | `habits` | whether labelers differ in more than skill |
 //! | `correlation` | how far the votes on an item share their errors |
 //! | `verdict` | joint posterior, calibration, the table that repeats one item |
 //! | `collusion`, `sheets` | pair test, sheet test, clusters |
@@ -34,6 +35,7 @@ mod dispute;
 mod features;
 mod fraud;
 mod fraud_table;
+mod habits;
 mod labelers;
 mod leaves;
 mod model;
@@ -69,8 +71,9 @@ pub use votes::{
 
 use serde::{Deserialize, Serialize};
 
+use self::correlation::Excess;
 use self::labelers::Known;
-use self::model::{EXPERTS, Expert, SHAPES};
+use self::model::{EXPERTS, Expert, PLAIN, SHAPES};
 use self::votes::{Index, Sorted};
 use self::voting::Voting;
 use super::error::ConsensusError;
@@ -78,7 +81,7 @@ use super::fixed::ONE;
 use super::hash_parameters;
 
 /// Name and version of the method; raise it with any change of behaviour.
-const METHOD: &str = "assay/consensus/class/5";
+const METHOD: &str = "assay/consensus/class/6";
 
 /// Most searches for clusters, each on posteriors without the clusters found before.
 const SEARCHES_MAX: usize = 3;
@@ -93,13 +96,20 @@ pub(super) fn hash_method(hasher: &mut blake3::Hasher) {
             u64::from(model::FULL_ROUNDS),
             model::SAMPLE_VOTES,
             model::STEADY_VOTES,
-            u64::from(correlation::FULL_STEP_Q16),
+            u64::from(correlation::STEP_Q16),
+            u64::from(correlation::SPREAD),
+            u64::from(correlation::FREE_EXCESS_Q16),
             u64::from(correlation::FULL_EXCESS_Q16),
+            u64::from(correlation::SHARED_Q16),
+            u64::from(correlation::SLOPE_TENTHS),
+            u64::from(correlation::STEP_MAX_Q16),
+            u64::from(correlation::DOUBT_PAIRS),
             u64::from(correlation::PRIOR_PAIRS),
             verdict::CORRELATION_STEPS_MAX,
             u64::from(verdict::LAPSE),
             counts::MATRIX_STRENGTH,
             counts::ACCURACY_STRENGTH,
+            habits::OWN_PART as u64,
             model::EXPERTS as u64,
             u64::from(collusion::SHARED_MIN),
             collusion::FAMILY_BITS.unsigned_abs(),
@@ -128,6 +138,7 @@ pub(super) fn hash_method(hasher: &mut blake3::Hasher) {
             u64::from(fraud::FLAG_VOTES_MIN),
             stop::REPEAT.unsigned_abs(),
             stop::DISSENT.unsigned_abs(),
+            stop::STEPS_MAX,
             stop::REACH.unsigned_abs(),
             REFIT_PART,
         ],
@@ -136,8 +147,8 @@ pub(super) fn hash_method(hasher: &mut blake3::Hasher) {
     hash_parameters(hasher, &features::LOOKED_SHARES);
     hash_parameters(hasher, &sprt::parameters());
     hasher.update(&fraud::table_hash());
-    for shape in SHAPES {
-        hasher.update(&[u8::from(shape.matrix), u8::from(shape.class_prior)]);
+    for shape in SHAPES.into_iter().chain([PLAIN]) {
+        hasher.update(&[shape.matrix, shape.class_prior, shape.own_rows].map(u8::from));
     }
 }
 
@@ -289,7 +300,10 @@ struct Fit {
 /// A fit whose items are not decided yet.
 struct Found {
     voting: Voting,
-    experts: [Expert; EXPERTS],
+    /// One or two, see [`fit_experts`].
+    readings: Vec<[Expert; EXPERTS]>,
+    /// How far votes share their errors.
+    excess: Excess,
     rounds: u32,
     clusters: Vec<Vec<u32>>,
     copy_bits: Vec<i64>,
@@ -297,13 +311,14 @@ struct Found {
 
 impl Found {
     /// Calibrates, and decides the items.
-    fn decide(self, index: &Index) -> Fit {
-        let correlation = correlation::step(index, &self.voting, &self.experts);
+    fn decide(mut self, index: &Index) -> Fit {
+        let correlation = self.excess.step();
+        let experts = self.readings.swap_remove(self.readings.len() - 1);
         Fit {
-            posteriors: verdict::calibrate(index, &self.voting, &self.experts, correlation),
+            posteriors: verdict::calibrate(index, &self.voting, &experts, correlation),
             correlation,
             voting: self.voting,
-            experts: self.experts,
+            experts,
             rounds: self.rounds,
             clusters: self.clusters,
             copy_bits: self.copy_bits,
@@ -313,45 +328,73 @@ impl Found {
 
 /// Experts and clusters; `machine` says per labeler whether it is declared to be one.
 fn search(index: &Index, machine: &[bool]) -> Found {
-    let mut voting = Voting::independent(index);
-    let mut experts = fit_experts(index, &voting);
-    let mut rounds: u32 = experts.iter().map(|expert| expert.rounds).sum();
-    let mut clusters = Vec::new();
-    let mut copy_bits = vec![0; index.labelers];
+    let voting = Voting::independent(index);
+    let (readings, excess) = fit_experts(index, &voting, None);
+    let mut found = Found {
+        voting,
+        rounds: rounds(&readings),
+        readings,
+        excess,
+        clusters: Vec::new(),
+        copy_bits: vec![0; index.labelers],
+    };
     for _ in 0..SEARCHES_MAX {
-        let rings = collusion::clusters(index, &voting, &experts, machine, &clusters);
-        let grown = rings.clusters != clusters;
-        clusters = rings.clusters;
-        copy_bits = rings.copy_bits;
+        let (voting, readings) = (&found.voting, &found.readings);
+        let rings = collusion::clusters(index, voting, readings, machine, &found.clusters);
+        let grown = rings.clusters != found.clusters;
+        found.clusters = rings.clusters;
+        found.copy_bits = rings.copy_bits;
         if grown {
             let mut of_labeler = vec![None; index.labelers];
-            for (number, members) in clusters.iter().enumerate() {
+            for (number, members) in found.clusters.iter().enumerate() {
                 for &labeler in members {
                     of_labeler[labeler as usize] = Some(number as u32);
                 }
             }
-            voting = Voting::clustered(index, of_labeler, clusters.len());
-            experts = fit_experts(index, &voting);
-            rounds += experts.iter().map(|expert| expert.rounds).sum::<u32>();
+            found.voting = Voting::clustered(index, of_labeler, found.clusters.len());
+            let plain = Some(found.readings.len() > 1);
+            (found.readings, found.excess) = fit_experts(index, &found.voting, plain);
+            found.rounds += rounds(&found.readings);
         }
         if !rings.again {
             break;
         }
     }
-    Found {
-        voting,
-        experts,
-        rounds,
-        clusters,
-        copy_bits,
-    }
+    found
 }
 
-/// Fitted experts.
-fn fit_experts(index: &Index, voting: &Voting) -> [Expert; EXPERTS] {
+/// The readings of a crowd, and how far its votes share their errors.
+///
+/// The first reading takes labelers for people with habits. There is a second where none of their own show although errors are shared: what
+/// all of them do alike cannot be told from a class that is more frequent, so it counts as error. The last reading decides the items; copies
+/// must be beyond both. Whether there is a second is asked of all votes, with `plain` unknown, before any cluster is known.
+fn fit_experts(
+    index: &Index,
+    voting: &Voting,
+    plain: Option<bool>,
+) -> (Vec<[Expert; EXPERTS]>, Excess) {
     let mut experts = Expert::fit_all(index, voting);
+    let excess = correlation::excess(index, voting, &experts);
+    let plain =
+        plain.unwrap_or_else(|| excess.is_clear() && !experts[0].habits.differ(index.classes));
+    let plain = plain.then(|| {
+        let plain = Expert::fit_plain(index, voting);
+        // Two of three decide a median.
+        [plain.clone(), plain, experts[EXPERTS - 1].clone()]
+    });
     verdict::last_round(index, voting, &mut experts);
-    experts
+    let mut readings = vec![experts];
+    if let Some(mut plain) = plain {
+        verdict::last_round(index, voting, &mut plain);
+        readings.push(plain);
+    }
+    (readings, excess)
+}
+
+/// Rounds of all experts of all readings.
+fn rounds(readings: &[[Expert; EXPERTS]]) -> u32 {
+    let experts = readings.iter().flatten();
+    experts.map(|expert| expert.rounds).sum()
 }
 
 /// The result of each item.

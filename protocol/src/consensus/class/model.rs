@@ -12,7 +12,8 @@
 //!
 //! A labeler's matrix row is drawn towards a few pseudo-votes of a pooled row: the labeler's own accuracy (itself drawn towards the
 //! crowd's) on the diagonal, and the crowd's common confusions off it. Many votes give a full Dawid-Skene matrix, few votes give a
-//! one-skill model with the crowd's typical mistakes.
+//! one-skill model with the crowd's typical mistakes. Where labelers turn out to have no habits of their own, [`PLAIN`] takes the place of
+//! both matrix experts: every row is the pooled one (see `habits`).
 //!
 //! ```text
 //! vote shares -> counts -> [ counts -> tables -> posteriors, item by item -> counts ] x ROUNDS
@@ -27,6 +28,7 @@
 //! at most 2^20 votes, so sums of logs stay below 2^43 and nothing wraps.
 
 use super::counts::Counts;
+use super::habits::Habits;
 use super::votes::{Index, MAX_CLASSES};
 use super::voting::Voting;
 use crate::consensus::fixed::{self, ONE, log2, normalise};
@@ -52,6 +54,8 @@ pub(super) struct Shape {
     pub matrix: bool,
     /// Class weights estimated from the posteriors, or else equal.
     pub class_prior: bool,
+    /// Rows hold what the labeler does with each class, or else their accuracy and the crowd's common confusions alone.
+    pub own_rows: bool,
 }
 
 /// The experts, in order; part of the algorithm id.
@@ -59,16 +63,26 @@ pub(super) const SHAPES: [Shape; EXPERTS] = [
     Shape {
         matrix: true,
         class_prior: true,
+        own_rows: true,
     },
     Shape {
         matrix: true,
         class_prior: false,
+        own_rows: true,
     },
     Shape {
         matrix: false,
         class_prior: false,
+        own_rows: false,
     },
 ];
+
+/// The expert for labelers without habits; part of the algorithm id.
+pub(super) const PLAIN: Shape = Shape {
+    matrix: true,
+    class_prior: true,
+    own_rows: false,
+};
 
 /// Every how many items the early rounds read one.
 pub(super) fn stride(votes: usize) -> usize {
@@ -76,6 +90,7 @@ pub(super) fn stride(votes: usize) -> usize {
 }
 
 /// One fitted expert.
+#[derive(Clone)]
 pub(super) struct Expert {
     shape: Shape,
     classes: usize,
@@ -83,12 +98,16 @@ pub(super) struct Expert {
     pub class_log: Vec<i64>,
     /// Matrix: log2 P(label of the column | class), Q16, `classes` per column.
     pub column_log: Vec<i32>,
+    /// Matrix without own rows: what `column_log` would be with them.
+    own_log: Option<Vec<i32>>,
     /// One skill: log2 of the odds of a right answer over one given wrong answer, Q16, per labeler.
     pub gain: Vec<i64>,
     /// Counts gathered from the posteriors of the last round.
     counts: Counts,
     /// Items per class in the posteriors of the last round with one pseudo-item each, Q16.
     class_mass: Vec<u64>,
+    /// What the tables were made from says about the labelers' habits; of a matrix with own rows.
+    pub habits: Habits,
     /// Rounds used.
     pub rounds: u32,
 }
@@ -141,18 +160,22 @@ pub(super) use by_classes;
 impl Expert {
     /// Fits the tables of all experts; the counts that fit them come from the last round, which is left to the caller.
     pub fn fit_all(index: &Index, voting: &Voting) -> [Self; EXPERTS] {
-        // All start from the same vote shares, and columns hold what one skill needs.
+        let start = Self::start(index, voting);
+        SHAPES.map(|shape| start.fit(shape, index, voting))
+    }
+
+    /// [`Expert::fit_all`] for [`PLAIN`].
+    pub fn fit_plain(index: &Index, voting: &Voting) -> Self {
+        Self::start(index, voting).fit(PLAIN, index, voting)
+    }
+
+    /// What all start from: the counts of the vote shares. Columns hold what one skill needs.
+    fn start(index: &Index, voting: &Voting) -> Self {
         let mut start = Self::new(index, SHAPES[0]);
         let sparse = stride(index.vote_labeler.len());
         by_classes!(index.classes, pass(&mut start, index, voting, sparse));
         start.finish(index);
-        SHAPES.map(|shape| {
-            let mut expert = Self::new(index, shape);
-            expert.counts.start_from(&start.counts);
-            expert.class_mass.clone_from(&start.class_mass);
-            expert.fit(index, voting, sparse);
-            expert
-        })
+        start
     }
 
     fn new(index: &Index, shape: Shape) -> Self {
@@ -166,6 +189,7 @@ impl Expert {
             } else {
                 Vec::new()
             },
+            own_log: None,
             gain: if shape.matrix {
                 Vec::new()
             } else {
@@ -173,23 +197,36 @@ impl Expert {
             },
             counts: Counts::new(index, shape),
             class_mass: vec![0; classes],
+            habits: Habits::default(),
             rounds: 0,
         }
     }
 
-    /// All rounds but the first look and the last.
-    fn fit(&mut self, index: &Index, voting: &Voting, sparse: usize) {
-        while self.rounds + 1 < ROUNDS {
-            self.make_tables(index);
-            let stride = if self.rounds + FULL_ROUNDS > ROUNDS {
+    /// All rounds but the first look, which is `self`, and the last.
+    fn fit(&self, shape: Shape, index: &Index, voting: &Voting) -> Self {
+        let sparse = stride(index.vote_labeler.len());
+        let mut expert = Self::new(index, shape);
+        expert.counts.start_from(&self.counts);
+        expert.class_mass.clone_from(&self.class_mass);
+        while expert.rounds + 1 < ROUNDS {
+            expert.make_tables(index);
+            let stride = if expert.rounds + FULL_ROUNDS > ROUNDS {
                 1
             } else {
                 sparse
             };
-            by_classes!(self.classes, pass(self, index, voting, stride));
+            by_classes!(expert.classes, pass(&mut expert, index, voting, stride));
         }
-        self.make_tables(index);
-        self.clear();
+        expert.make_tables(index);
+        if shape.own_rows {
+            expert.habits = expert.counts.habits(index);
+        } else if shape.matrix {
+            let mut logs = vec![0; expert.column_log.len()];
+            expert.counts.column_logs(index, true, &mut logs);
+            expert.own_log = Some(logs);
+        }
+        expert.clear();
+        expert
     }
 
     /// Looks at every `stride`-th item and learns from it: one round.
@@ -217,7 +254,9 @@ impl Expert {
         self.finish(index);
         self.rounds += 1;
         if self.shape.matrix {
-            self.counts.column_logs(index, &mut self.column_log);
+            let own_rows = self.shape.own_rows;
+            self.counts
+                .column_logs(index, own_rows, &mut self.column_log);
         } else {
             self.counts.gains(&mut self.gain);
         }
@@ -423,9 +462,10 @@ impl Expert {
         );
     }
 
-    /// P(label of the column | class) in Q16, for a matrix expert.
+    /// P(label of the column | class) in Q16 as this labeler's votes show it, for a matrix expert.
     pub fn column_probability(&self, column: usize, class: usize) -> u32 {
-        (fixed::exp2_q30(i64::from(self.column_log[column * self.classes + class])) >> 14) as u32
+        let logs = self.own_log.as_ref().unwrap_or(&self.column_log);
+        (fixed::exp2_q30(i64::from(logs[column * self.classes + class])) >> 14) as u32
     }
 }
 

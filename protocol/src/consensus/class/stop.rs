@@ -15,8 +15,8 @@
 //! waiting for it buys votes that cannot change the label: what one more vote can change depends on how far the sum of evidence is from
 //! even, and independent evidence measures that in votes.
 //! *Why dissent counts.* On recorded crowds, at equal odds, another vote gains more on a split item than on a unanimous one: the item is
-//! hard, and the labelers' tables, which know no items, overrate its voters. With more classes more so; the steps are those of the
-//! calibration, one per class beyond the first, at most [`CORRELATION_STEPS_MAX`].
+//! hard, and the labelers' tables, which know no items, overrate its voters. With more classes more so: a step per class beyond the first,
+//! at most [`STEPS_MAX`].
 //! *Why [`REPEAT`].* The rule is asked again after every vote and ends the item when it first agrees, so luck has several chances.
 //! *Why the reach.* An item may get so many votes and no more. Once those left would turn the label only if most of them dissented, they
 //! are better saved, however far the item is from the target. How many is most depends on the target: about half of the votes left at 0.90,
@@ -32,13 +32,15 @@
 //! gain below 2^43, the votes of a task below 2^25 and the votes left below 2^16, so products of these stay below 2^85 in 128 bits.
 
 use super::ClassResult;
-use super::verdict::{CORRELATION_STEPS_MAX, sum_logs};
+use super::verdict::sum_logs;
 use crate::consensus::fixed::{FRACTION_BITS, ONE, exp2_q30, log2};
 
 /// Odds demanded beyond those of the target because an item is judged after every vote, in Q16 bits.
 pub(super) const REPEAT: i64 = 4 << FRACTION_BITS;
 /// Odds demanded beyond those of the target per dissenting vote and step, in Q16 bits.
 pub(super) const DISSENT: i64 = 3 << FRACTION_BITS;
+/// Most steps, one per class beyond the first.
+pub(super) const STEPS_MAX: u64 = 3;
 /// Log2 odds of a target at which all votes left are taken to be able to turn a label together; in proportion below. In bits.
 pub(super) const REACH: i64 = 6;
 /// Bits of the fraction of a power of two from `exp2_q30`.
@@ -107,7 +109,7 @@ impl<'a> StoppingRule<'a> {
         }
         let weight = |vote: &(u32, u16)| i64::from(table.weight(votes.iter(), vote.0));
         let dissent: i64 = votes.iter().filter(|v| v.1 != label).map(weight).sum();
-        let steps = (table.classes() as u64 - 1).min(CORRELATION_STEPS_MAX) as i64;
+        let steps = (table.classes() as u64 - 1).min(STEPS_MAX) as i64;
         middle < wanted + REPEAT + ((DISSENT * steps * dissent) >> FRACTION_BITS)
     }
 }

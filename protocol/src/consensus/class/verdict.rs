@@ -20,7 +20,7 @@ use super::voting::Voting;
 use crate::consensus::fixed::{FRACTION_BITS, ONE, normalise};
 
 /// Most steps of correlation, one per class beyond the first.
-pub(super) const CORRELATION_STEPS_MAX: u64 = 3;
+pub(super) const CORRELATION_STEPS_MAX: u64 = 2;
 /// One in this many items is taken to be beyond the crowd's knowledge, in items.
 pub(super) const LAPSE: u32 = 500;
 

@@ -10,6 +10,6 @@ use super::algorithm_id;
 fn the_algorithm_id_changes_only_on_purpose() {
     assert_eq!(
         hex::encode(algorithm_id()),
-        "20bc939988f53b90347c3b022e2a9e44063a69ae7d3fbdc5d654feb469a2e863"
+        "3b79a3d575603a28d5feadb065e540631142ddb0d9c8688eda9e0c7b6bd19d1f"
     );
 }

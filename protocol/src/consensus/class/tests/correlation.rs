@@ -1,6 +1,6 @@
 //! How far votes share their errors: hardly for independent labelers, more where some items are hard for everybody.
 
-use super::super::correlation::FULL_STEP_Q16;
+use super::super::correlation::STEP_Q16;
 use super::{Crowd, Habit, Plan, Rng};
 use crate::consensus::fixed::ONE;
 
@@ -38,9 +38,9 @@ fn calibration_error(crowd: &Crowd) -> (u32, u64) {
 #[test]
 fn labelers_who_err_independently_are_read_nearly_as_independent() {
     for (seed, classes, redundancy) in [(1, 2, 5), (2, 3, 5), (3, 4, 8), (4, 4, 10)] {
-        let (step, error) = calibration_error(&crowd(seed, classes, redundancy, 1_500));
+        let (step, error) = calibration_error(&crowd(seed, classes, redundancy, 20_000));
         println!("{classes} classes, {redundancy} votes: step {step}, error {error} / 1000");
-        assert!(step * 3 <= FULL_STEP_Q16, "{classes} classes: {step}");
+        assert!(step * 3 <= STEP_Q16, "{classes} classes: {step}");
         assert!(error <= 60, "{classes} classes: {error}");
     }
 }
@@ -68,6 +68,6 @@ fn items_that_nobody_can_tell_raise_the_discount() {
 fn few_votes_keep_nearly_the_full_discount() {
     for items in [1, 3, 10] {
         let step = crowd(7, 3, 3, items).infer().table.correlation();
-        assert!(step * 5 >= FULL_STEP_Q16 * 4, "{items} items: {step}");
+        assert!(step * 5 >= STEP_Q16 * 4, "{items} items: {step}");
     }
 }

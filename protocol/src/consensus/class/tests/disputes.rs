@@ -425,10 +425,10 @@ fn roots_and_explanations_keep_their_bytes_over_versions() {
     ];
     let expected = [
         "66f2ec5efbd3ef78c01ad7f104d3cea9925730ae244e5ce402784947b861cef8",
-        "7b4afa6e2b4434678a5bb63182a9fd3e764227cf1fa056f034faa3a75b74a406",
-        "9355ddc9a5d1214937743bde0dca11efb6ec55639eccddb11eec5ac63a6f2679",
-        "3329c9bb4341c0c3ced5d4d9b82bc359ffb5f7dae6fee6466857df9ffc71971e",
-        "5bf539e46f7eed0ccc730d4f5d8a63266ca6deeccf2a614e778f4af618ad6fb7",
+        "aa18a240b6c5f2b62b01a17ceed5ddf6f30c4d2526e38bfb7c599192a9d14228",
+        "77ac0fa37d295bf12e1b643588f7aadd6a3466e61e0e6b2934f830caa9891d81",
+        "9867cc127328b2e374a056e33816589201eb4b4561d91636ad7baf742d6a30bf",
+        "04ba8174fd211b284606a94b14f61d929a88e10d7ff8b42210e25379e1563467",
     ];
     let voter = scoring.case(119).unwrap().votes.late[0].0;
     let terms = PayTerms {
@@ -449,7 +449,7 @@ fn roots_and_explanations_keep_their_bytes_over_versions() {
         (got.each_ref().map(String::as_str), hash.as_str()),
         (
             expected,
-            "1a95f444e74220d35bf24ff84f9c7c6cb013ebe860f7c85cab15036dceb9033b"
+            "92e90fd935f7b17a0682efb10e9fd2721659191c16b67696deb470fd5ff37f9c"
         )
     );
 }

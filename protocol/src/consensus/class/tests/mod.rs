@@ -6,6 +6,7 @@ mod crowds;
 mod detection;
 mod disputes;
 mod fraud;
+mod habits;
 mod input;
 mod pay;
 mod real_sets;

@@ -110,7 +110,7 @@ impl Story {
         let index = Index::new(&input).unwrap();
         let mut found = search(&index, &vec![false; index.labelers]);
         found.voting = Voting::clustered(&index, cluster.clone(), 2);
-        found.experts = fit_experts(&index, &found.voting);
+        (found.readings, found.excess) = fit_experts(&index, &found.voting, None);
         let fit = found.decide(&index);
         ClassScoring::assemble(index, fit, &self.priors)
     }
