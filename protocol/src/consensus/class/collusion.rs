@@ -5,9 +5,9 @@
 //!
 //! **Pair test** (copies among honest labelers). A pair is suspicious when it agrees more than **both** of two innocent explanations allow
 //! on the very items it shares: *the truth* (both are drawn independently from their own confusion matrices given the posterior of each
-//! item; in every reading of the crowd, see `fit_experts`) and *the item* (each agrees with the partner as often as with everybody else who voted there). With `n` shared items, `a` agreements
-//! and `p` the larger explanation (one agreement added, for what is not known exactly), the Chernoff-Hoeffding bound says that
-//! independent voters reach `a` with probability at most `2^(-n KL(a/n || p))`. A pair is flagged when that exponent exceeds
+//! item, in every reading of the crowd, see `fit_experts`) and *the item* (each agrees with the partner as often as with everybody else who
+//! voted there). With `n` shared items, `a` agreements and `p` the largest explanation (one agreement added, for what is not known exactly), the
+//! Chernoff-Hoeffding bound says that independent voters reach `a` with probability at most `2^(-n KL(a/n || p))`. A pair is flagged when that exponent exceeds
 //! log2(pairs tested) + [`FAMILY_BITS`]: at most about one honest crowd in 10,000 contains a false flag from chance.
 //!
 //! **Sheet test** (rings that rule their items). Once a ring is the majority on its items, both explanations above are its own work. So

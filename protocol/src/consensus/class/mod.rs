@@ -1,9 +1,9 @@
 //! Truth inference for class labels: canonical votes in, labels with posteriors and judged labelers out.
 //!
 //! ```text
-//! votes -> Index -> experts -> joint posterior -> search for rings --no more--> correlation -> calibrate -> result
-//!                     ^                                |
-//!                     +-- rings weighted as one voter -+
+//! votes -> Index -> experts -> shared errors, habits -> one reading or two -> search for rings --no more--> calibrate -> result
+//!                     ^                                                              |
+//!                     +----------------- rings weighted as one voter ----------------+
 //! ```
 //!
 //! | file | what |

@@ -2,7 +2,8 @@
 //!
 //! What for: no single model is best on every crowd. Confusion matrices win where labelers have systematic habits, a single skill per
 //! labeler wins where votes are few, and an estimated class prior helps on skewed data but misleads when the crowd is biased. Three
-//! experts with fixed parameters, joined in `verdict`, stay close to the best of the three on every real set measured.
+//! experts with fixed parameters, joined in `verdict`, stay close to the best of the three on every real set measured but those that
+//! `habits` tells of.
 //!
 //! | expert | labeler | class weights |
 //! |---|---|---|
