@@ -16,12 +16,12 @@
 //! spread evenly: with many classes and few votes little else could show shared errors.
 //!
 //! The excess is in the first place a **test**: a shared mistake of most voters becomes the inferred class and hides, so the excess of real
-//! crowds lies far below the correlation that calibrates them. It does tell real crowds from independent ones: 21 recorded ones show 0.004 to
+//! crowds lies far below the correlation that calibrates them. It does tell real crowds from independent ones: 21 recorded ones show 0.003 to
 //! 0.16, simulated ones without shared errors -0.07 to 0.0035, and once 0.0045. So most of the discount is a constant,
 //! [`STEP_Q16`] per class beyond the first, from an excess of [`FULL_EXCESS_Q16`] on, and nothing up to [`FREE_EXCESS_Q16`]; crowds that show
 //! more also need more, which the term `excess x` [`SLOPE_TENTHS`] `/ 10` follows. [`DOUBT_PAIRS`] pairs that show [`FULL_EXCESS_Q16`] keep
-//! tasks with few votes on the careful side: the excess of independent votes scatters by one part in the root of their pairs, so some
-//! thousand items must show that there is nothing to doubt.
+//! tasks with few votes on the careful side: the excess of independent votes scatters by one part in the root of their pairs, so 1,500 items
+//! with five votes often cannot show that there is nothing to doubt, and 20,000 can.
 //!
 //! What it does not do: votes of the members of a collusion cluster are left out.
 //! Invariants: an item has at most 2^20 votes, so a summand stays below 2^88 and the sums over 2^24 items below 2^112 in an `i128`.
@@ -61,8 +61,8 @@ pub(super) struct Excess {
 }
 
 impl Excess {
-    /// From the sums over all pairs, Q48 both.
-    fn new(excess: i128, pairs: i128) -> Self {
+    /// From [`sums`].
+    fn new([excess, pairs]: [i128; 2]) -> Self {
         let part = |prior: u32, already: u32| {
             let shown = excess + ((i128::from(prior) * i128::from(already)) << 32);
             let of = (pairs + (i128::from(prior) << 48)) >> 16;
@@ -88,17 +88,19 @@ impl Excess {
 }
 
 /// The excess of a crowd.
+pub(super) fn excess(index: &Index, voting: &Voting, experts: &[Expert; EXPERTS]) -> Excess {
+    Excess::new(sums(index, voting, experts))
+}
+
+/// Numerator and denominator of the excess over all pairs, Q48 both.
 ///
 /// Crowds of many votes are read as sparsely as the early rounds of the experts read them.
-pub(super) fn excess(index: &Index, voting: &Voting, experts: &[Expert; EXPERTS]) -> Excess {
+pub(super) fn sums(index: &Index, voting: &Voting, experts: &[Expert; EXPERTS]) -> [i128; 2] {
     let stride = stride(index.vote_labeler.len());
     let sharp = sharp(index, voting, experts, stride);
     let classes = index.classes;
     let right = &experts[0].habits.right;
-    let deviation: Vec<u32> = right
-        .iter()
-        .map(|&p| (p * (ONE - p.min(ONE))).isqrt())
-        .collect();
+    let deviation: Vec<u32> = right.iter().map(|&p| (p * (ONE - p)).isqrt()).collect();
     let even = ONE / (SPREAD * classes as u32);
     let mut sums = vec![Sums::default(); classes];
     let (mut excess, mut pairs) = (0i128, 0i128);
@@ -124,7 +126,7 @@ pub(super) fn excess(index: &Index, voting: &Voting, experts: &[Expert; EXPERTS]
             pairs += q * sums.deviations();
         }
     }
-    Excess::new(excess, pairs)
+    [excess, pairs]
 }
 
 /// Sums over the voters of an item, for one class: misses `x - p`, deviations, and the squares of both.

@@ -4,7 +4,7 @@
 //! all do alike. The first can be learnt, since the others contradict it. The second cannot: votes that lean towards a class because
 //! everybody is misled look the same as a class that is more frequent, and expectation maximisation settles on the latter. On recorded crowds
 //! whose labelers share their leanings (links between records, facts) matrices label up to eight per cent of the items worse than one skill
-//! per labeler and a class prior; where labelers lean apart (relevance of pages, birds, music) it is the other way round, by up to forty.
+//! per labeler and a class prior; where labelers lean apart (relevance of pages, birds, music) it is the other way round, by up to 28.
 //!
 //! The statistic is the overdispersion of how often labelers name each label. Given the items' posteriors, a labeler of this accuracy who
 //! errs as the crowd does names label `l` in a share of the votes that is known:

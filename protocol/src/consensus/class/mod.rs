@@ -377,17 +377,16 @@ fn fit_experts(
     let excess = correlation::excess(index, voting, &experts);
     let plain =
         plain.unwrap_or_else(|| excess.is_clear() && !experts[0].habits.differ(index.classes));
-    let plain = plain.then(|| {
-        let plain = Expert::fit_plain(index, voting);
-        // Two of three decide a median.
-        [plain.clone(), plain, experts[EXPERTS - 1].clone()]
-    });
     verdict::last_round(index, voting, &mut experts);
-    let mut readings = vec![experts];
-    if let Some(mut plain) = plain {
+    let mut readings = Vec::new();
+    if plain {
+        let mut plain = [Expert::fit_plain(index, voting)];
         verdict::last_round(index, voting, &mut plain);
-        readings.push(plain);
+        let [plain] = plain;
+        // Two of three decide a median.
+        readings.push([plain.clone(), plain, experts[EXPERTS - 1].clone()]);
     }
+    readings.insert(0, experts);
     (readings, excess)
 }
 

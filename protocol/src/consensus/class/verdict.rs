@@ -401,7 +401,7 @@ pub(super) fn joint_odds(logs: [&[i64]; EXPERTS], rest: &mut [i64], out: &mut [u
 }
 
 /// The last round of the experts: what they learn from it serves the labelers of whom little is known, see [`Expert::evidence_of_item`].
-pub(super) fn last_round(index: &Index, voting: &Voting, experts: &mut [Expert; EXPERTS]) {
+pub(super) fn last_round(index: &Index, voting: &Voting, experts: &mut [Expert]) {
     if index.all_steady() {
         return;
     }
